@@ -1,1 +1,2 @@
-export {}
+export * from './input-log.ts'
+export * from './ordered-store.ts'

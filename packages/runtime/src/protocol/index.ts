@@ -1,1 +1,6 @@
-export {}
+export * from './codec.ts'
+export * from './ids.ts'
+export * from './input.ts'
+export * from './limits.ts'
+export * from './partition.ts'
+export * from './subjects.ts'

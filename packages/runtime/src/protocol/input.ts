@@ -1,0 +1,78 @@
+/** Inputs: what the journal holds for an instance, and the payloads that Carillon itself defines. */
+import type { ErrorData } from '../errors.ts'
+import type { Encoding } from './codec.ts'
+import type { InputKind } from './subjects.ts'
+
+/** The headers of an input. All are optional. */
+export const HEADERS = {
+  /** The input id: the idempotency key within its instance. */
+  id: 'Carillon-Id',
+  /** `msgpack`; none means JSON. */
+  encoding: 'Carillon-Encoding',
+  /** Where the outcome is to be sent (the NATS reply subject is taken by the PubAck). */
+  reply: 'Carillon-Reply',
+  /** The version of the payload's schema; `1` is what this release writes and reads. */
+  version: 'Carillon-Version',
+  /** W3C trace context. */
+  trace: 'traceparent',
+  /** Taken as the input id when `Carillon-Id` is absent: what plain NATS producers already set. */
+  natsId: 'Nats-Msg-Id',
+  /** On dead letters: the code of the reason, and its text. */
+  reasonCode: 'Carillon-Reason',
+  reasonText: 'Carillon-Reason-Text',
+  /** On dead letters: where the input stands in the journal. */
+  originSeq: 'Carillon-Seq',
+  originSubject: 'Carillon-Subject',
+} as const
+
+export const PROTOCOL_VERSION = '1'
+
+/** One message of the journal, addressed and decoded as far as every node needs it. Its payload is decoded when it is applied. */
+export interface Input {
+  /** Its sequence in the log stream: the total order. */
+  readonly seq: number
+  /** The server's time of storing, milliseconds since the epoch. */
+  readonly timeMs: number
+  readonly kind: InputKind
+  /** Signal, update, activity, timer or command name; empty for `start`. */
+  readonly name: string
+  /** The sender's idempotency key, or undefined when it gave none. */
+  readonly id: string | undefined
+  readonly encoding: Encoding
+  readonly payload: Uint8Array
+  /** Inbox that waits for the outcome. */
+  readonly reply: string | undefined
+  readonly trace: string | undefined
+}
+
+/** Payload of a `start` input. */
+export interface StartPayload {
+  readonly input?: unknown
+  /** What to do when the instance is running already: refuse (the sender is told ALREADY_STARTED), or go on with the one that runs. */
+  readonly ifRunning?: 'fail' | 'use'
+  /** A signal applied right behind the start, in the same turn: signal-with-start. */
+  readonly signal?: { readonly name: string; readonly payload?: unknown }
+}
+
+/** Payload of an `activity` input: the result of one activity. */
+export interface ActivityPayload {
+  readonly effect: string
+  readonly outcome: Outcome
+}
+
+/** Payload of a `timer` input. */
+export interface TimerPayload {
+  readonly effect: string
+}
+
+/** How something ended. */
+export type Outcome = { readonly ok: true; readonly value?: unknown } | { readonly ok: false; readonly error: ErrorData }
+
+/** What a waiting sender is told on its reply inbox, msgpack. */
+export interface ReplyPayload {
+  /** The input that this is the outcome of. */
+  readonly seq: number
+  /** True when the input's id was known already: this is the outcome of the first one. */
+  readonly duplicate: boolean
+  readonly outcome: Outcome
+}

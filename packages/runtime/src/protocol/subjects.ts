@@ -1,0 +1,152 @@
+/** Every subject and stream name of a namespace, made and parsed in one place. */
+import { checkNamespace, decodeToken, type Token } from './ids.ts'
+import { type Partition, partitionOf } from './partition.ts'
+
+/** The kinds of input, as they stand in a log subject. */
+export const INPUT_KINDS = ['start', 'signal', 'update', 'activity', 'timer', 'admin'] as const
+export type InputKind = (typeof INPUT_KINDS)[number]
+
+/** An instance's address within a partition: `<type token>.<id token>`. Sorts by type, then by id. */
+export type InstanceKey = `${string}.${string}`
+
+export interface InstanceAddress {
+  readonly partition: Partition
+  readonly type: string
+  readonly id: string
+  readonly key: InstanceKey
+}
+
+/** What a log subject says. `name` is empty for `start`. */
+export interface LogSubject {
+  readonly partition: Partition
+  readonly key: InstanceKey
+  readonly kind: InputKind
+  readonly name: string
+}
+
+/** The subjects of one namespace. */
+export class Subjects {
+  readonly namespace: string
+  /** The stream that holds the journal of every partition. */
+  readonly logStream: string
+  /** The stream that holds dead letters. */
+  readonly deadStream: string
+  /** The KV bucket with the cluster's record. */
+  readonly clusterBucket: string
+  /** Filter of the whole journal. */
+  readonly logAll: string
+  readonly deadAll: string
+  /** Filter of the public door: `<ns>.signal.<type>.<id>.<name>`. */
+  readonly doorAll: string
+  readonly #logPrefix: string
+  readonly #partitions: number
+
+  constructor(namespace: string, partitions: number) {
+    this.namespace = checkNamespace(namespace)
+    this.#partitions = partitions
+    this.#logPrefix = `${namespace}.log.`
+    this.logStream = `${namespace}-log`
+    this.deadStream = `${namespace}-dead`
+    this.clusterBucket = `${namespace}-cluster`
+    this.logAll = `${namespace}.log.>`
+    this.deadAll = `${namespace}.dead.>`
+    this.doorAll = `${namespace}.signal.*.*.*`
+  }
+
+  get partitions(): number {
+    return this.#partitions
+  }
+
+  /** Where a plain publish on the public door is rewritten to, in nats-server's mapping language. */
+  get doorDestination(): string {
+    return `${this.#logPrefix}{{partition(${this.#partitions},1,2)}}.{{wildcard(1)}}.{{wildcard(2)}}.signal.{{wildcard(3)}}`
+  }
+
+  partitionOf(type: Token, id: Token): Partition {
+    return partitionOf(type, id, this.#partitions)
+  }
+
+  /** The journal's filter of one partition. */
+  logOfPartition(partition: Partition): string {
+    return `${this.#logPrefix}${partition}.>`
+  }
+
+  /** The journal's filter of one instance. */
+  logOfInstance(type: Token, id: Token): string {
+    return `${this.#logPrefix}${this.partitionOf(type, id)}.${type}.${id}.>`
+  }
+
+  /** The subject of one input. `name` is an encoded token, or undefined for `start`. */
+  log(type: Token, id: Token, kind: InputKind, name?: Token): string {
+    const head = `${this.#logPrefix}${this.partitionOf(type, id)}.${type}.${id}.${kind}`
+    return name === undefined ? head : `${head}.${name}`
+  }
+
+  /** The subject of an input to an instance whose partition is known. */
+  logOfKey(partition: Partition, key: InstanceKey, kind: InputKind, name: Token): string {
+    return `${this.#logPrefix}${partition}.${key}.${kind}.${name}`
+  }
+
+  /** The public door of a signal. */
+  door(type: Token, id: Token, name: Token): string {
+    return `${this.namespace}.signal.${type}.${id}.${name}`
+  }
+
+  dead(partition: Partition, key: InstanceKey): string {
+    return `${this.namespace}.dead.${partition}.${key}`
+  }
+
+  /** Dead letters of messages whose subject names no instance. */
+  get deadMalformed(): string {
+    return `${this.namespace}.dead.malformed`
+  }
+
+  /** Requests to the owner of a partition: queries, describe, outcomes. Core NATS. */
+  rpc(partition: Partition): string {
+    return `${this.namespace}.rpc.${partition}`
+  }
+
+  /**
+   * Parses a journal subject, or returns undefined when it is none of ours: wrong shape, an unknown kind, a token that is not canonical, or a
+   * partition that is not the instance's.
+   */
+  parseLog(subject: string): LogSubject | undefined {
+    if (!subject.startsWith(this.#logPrefix)) return undefined
+    const tokens = subject.slice(this.#logPrefix.length).split('.')
+    const [partition, type, id, kind, name] = tokens
+    if (partition === undefined || type === undefined || id === undefined || kind === undefined) return undefined
+    if (tokens.length !== (kind === 'start' ? 4 : 5) || !isInputKind(kind)) return undefined
+    if (!isCanonical(type) || !isCanonical(id)) return undefined
+    const expected = this.partitionOf(type, id)
+    if (partition !== String(expected)) return undefined
+    const decodedName = name === undefined ? '' : tryDecode(name)
+    return decodedName === undefined ? undefined : { partition: expected, key: `${type}.${id}`, kind, name: decodedName }
+  }
+}
+
+/** The type and id of an instance key. */
+export function parseKey(key: InstanceKey): { readonly type: string; readonly id: string } {
+  const dot = key.indexOf('.')
+  return { type: decodeToken(key.slice(0, dot)), id: decodeToken(key.slice(dot + 1)) }
+}
+
+/** The type token of an instance key: enough to find the implementation. */
+export function typeTokenOf(key: InstanceKey): Token {
+  return key.slice(0, key.indexOf('.')) as Token
+}
+
+function isInputKind(kind: string): kind is InputKind {
+  return (INPUT_KINDS as readonly string[]).includes(kind)
+}
+
+function isCanonical(token: string): token is Token {
+  return tryDecode(token) !== undefined
+}
+
+function tryDecode(token: string): string | undefined {
+  try {
+    return decodeToken(token)
+  } catch {
+    return undefined
+  }
+}
