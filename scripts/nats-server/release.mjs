@@ -34,7 +34,9 @@ export async function downloadRelease({ work, log }) {
   log(`downloading ${url}`)
   await fetchTo(archive, url)
 
-  const actual = createHash('sha256').update(await readFile(archive)).digest('hex')
+  const actual = createHash('sha256')
+    .update(await readFile(archive))
+    .digest('hex')
   if (actual !== digest) fail(`${url} has SHA-256 ${actual}, but ${digest} is pinned`)
   await run('tar', ['-xzf', archive, '-C', work])
   return join(work, name, 'nats-server')
