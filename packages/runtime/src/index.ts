@@ -1,1 +1,7 @@
-export {}
+export * from './contract/activities.ts'
+export * from './contract/context.ts'
+export * from './contract/contract.ts'
+export * from './contract/duration.ts'
+export * from './contract/implement.ts'
+export * from './contract/schema.ts'
+export * from './errors.ts'

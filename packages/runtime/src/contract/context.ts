@@ -1,0 +1,87 @@
+/** What workflow code sees of its instance. Types only; core/instance-context.ts makes it. */
+import type { ContractShape, ActivityOptions } from './contract.ts'
+import type { Duration } from './duration.ts'
+import type { InputOf, OutputOf, Schema } from './schema.ts'
+
+type Part<Shape extends ContractShape, Key extends keyof ContractShape> = NonNullable<Shape[Key]>
+type Names<T> = Extract<keyof T, string>
+
+/** The arguments a caller passes for a schema: none when `undefined` or `void` is accepted. */
+export type Args<S> = S extends Schema ? ([undefined] extends [InputOf<S>] ? [input?: InputOf<S>] : [InputOf<S>] extends [void] ? [input?: undefined] : [input: InputOf<S>]) : []
+
+export type SignalNames<Shape extends ContractShape> = Names<Part<Shape, 'signals'>>
+export type UpdateNames<Shape extends ContractShape> = Names<Part<Shape, 'updates'>>
+export type QueryNames<Shape extends ContractShape> = Names<Part<Shape, 'queries'>>
+export type ActivityNames<Shape extends ContractShape> = Names<Part<Shape, 'activities'>>
+
+export type SignalSchema<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'signals'> ? Part<Shape, 'signals'>[Name] : never
+export type UpdateOf<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'updates'> ? Part<Shape, 'updates'>[Name] : never
+export type QueryOf<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'queries'> ? Part<Shape, 'queries'>[Name] : never
+export type ActivityOf<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'activities'> ? Part<Shape, 'activities'>[Name] : never
+
+/** The schema under `input` or `output` of an update, query or activity; undefined when it has none. */
+export type FieldOf<T, Field extends 'input' | 'output'> = T extends { readonly [K in Field]: infer S } ? S : undefined
+
+type Result<Shape extends ContractShape> = Shape extends { readonly result: infer S } ? InputOf<S> : unknown
+
+/** One signal as `receive` gives it. */
+export type Received<Shape extends ContractShape, Name extends SignalNames<Shape> = SignalNames<Shape>> = {
+  [N in Name]: { readonly name: N; readonly payload: OutputOf<SignalSchema<Shape, N>> }
+}[Name]
+
+/** Calls of activities: durable, retried, each at least once, its result applied once. */
+export type ActivityCalls<Shape extends ContractShape> = {
+  readonly [Name in ActivityNames<Shape>]: {
+    (...args: [...Args<FieldOf<ActivityOf<Shape, Name>, 'input'>>, options?: ActivityOptions]): Promise<OutputOf<FieldOf<ActivityOf<Shape, Name>, 'output'>>>
+  }
+}
+
+/** A timer that has a handler in the implementation's `timers`. */
+export interface TimerControl {
+  /** Sets the timer, replacing one that is set. It fires once, through the journal, `delay` after now. */
+  set(delay: Duration): void
+  /** Sets the timer to a moment, milliseconds since the epoch. A moment in the past fires at once. */
+  setAt(timeMs: number): void
+  /** Cancels it. A timer that is cancelled does not fire any more, whatever is on its way. */
+  cancel(): void
+  /** When it will fire, milliseconds since the epoch; undefined when it is not set. */
+  readonly dueMs: number | undefined
+}
+
+/** Log lines of an instance. They are silent while inputs are folded again. */
+export interface InstanceLog {
+  debug(message: string, fields?: Readonly<Record<string, unknown>>): void
+  info(message: string, fields?: Readonly<Record<string, unknown>>): void
+  warn(message: string, fields?: Readonly<Record<string, unknown>>): void
+  error(message: string, fields?: Readonly<Record<string, unknown>>): void
+}
+
+/** The instance that a handler or `run` works on. Usable inside turns only. */
+export interface Context<Shape extends ContractShape = ContractShape, State = unknown, Timers extends string = string> {
+  readonly type: string
+  readonly id: string
+  /** Changed in place or replaced; plain data, `Date`, `Map`, `Set`, `bigint` and `Uint8Array`. One object may occur once. */
+  state: State
+  readonly activities: ActivityCalls<Shape>
+  readonly timers: { readonly [Name in Timers]: TimerControl }
+  readonly log: InstanceLog
+  /** The time of this turn's input, milliseconds since the epoch by the server's clock. It never goes backwards. */
+  now(): number
+  /** A number in [0, 1), the same whenever this turn is computed again. */
+  random(): number
+  /** A version 4 UUID from `random`. */
+  uuid(): string
+  /** Waits, durably. */
+  sleep(duration: Duration): Promise<void>
+  /**
+   * Waits until the predicate is true; it is evaluated after every turn of the instance. Resolves to true, or to false when the time-out came
+   * first.
+   */
+  condition(predicate: () => boolean, timeout?: Duration): Promise<boolean>
+  /** The next signal of these names (of any, without names) that no handler takes, in the journal's order. */
+  receive<Name extends SignalNames<Shape> = SignalNames<Shape>>(...names: Name[]): Promise<Received<Shape, Name>>
+  /** Closes the instance with a result, once the handlers in progress are done. */
+  complete(...args: unknown extends Result<Shape> ? [result?: unknown] : undefined extends Result<Shape> ? [result?: Result<Shape>] : [result: Result<Shape>]): void
+  /** Closes the instance as failed, once the handlers in progress are done. */
+  fail(error: Error | string): void
+}

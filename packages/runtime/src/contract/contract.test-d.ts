@@ -1,0 +1,137 @@
+/** Type tests: every `@ts-expect-error` line must not compile. They run with the build. */
+import { z } from 'zod'
+
+import { defineWorkflow, implement, implementActivities, type } from '../index.ts'
+
+type Level = 'bronze' | 'gold'
+
+const Loyalty = defineWorkflow('loyalty', {
+  input: type<{ email: string }>(),
+  result: type<{ points: number }>(),
+  signals: { purchase: z.object({ orderId: z.string(), amount: z.number().positive() }), close: type<void>() },
+  updates: { redeem: { input: z.object({ points: z.number().int() }), output: type<{ left: number }>() } },
+  queries: { status: { output: type<{ points: number; level: Level }>() } },
+  activities: { notifyPartner: { input: type<{ level: Level }>(), output: type<{ receipt: string }>() }, ping: {} },
+})
+
+export const good = implement(Loyalty, {
+  state: (input) => ({ email: input.email, points: 0, level: 'bronze' as Level }),
+  on: {
+    async purchase(ctx, { amount }) {
+      ctx.state.points += amount
+      const { receipt } = await ctx.activities.notifyPartner({ level: 'gold' })
+      ctx.log.info(receipt.toUpperCase())
+      await ctx.activities.ping()
+      ctx.timers.monthly.cancel()
+      // @ts-expect-error -- no such timer
+      ctx.timers.yearly.cancel()
+      // @ts-expect-error -- no such activity
+      await ctx.activities.notify({ level: 'gold' })
+      // @ts-expect-error -- wrong activity input
+      await ctx.activities.notifyPartner({ level: 'silver' })
+      // @ts-expect-error -- no such field of the state
+      ctx.state.pionts += 1
+    },
+    close: (ctx) => ctx.complete({ points: ctx.state.points }),
+  },
+  updates: {
+    redeem: {
+      validate(state, { points }) {
+        // @ts-expect-error -- a validator changes nothing
+        state.points = points
+      },
+      run(ctx, { points }) {
+        ctx.state.points -= points
+        return { left: ctx.state.points }
+      },
+    },
+  },
+  queries: { status: (state) => ({ points: state.points, level: state.level }) },
+  timers: { monthly: { every: '30 days', run: (ctx) => void (ctx.state.points += 1) } },
+})
+
+export const autoStarted = implement(Loyalty, {
+  startOnSignal: true,
+  // @ts-expect-error -- a type that starts by itself may have no input
+  state: (input) => ({ email: input.email, points: 0, level: 'bronze' as Level }),
+  on: { purchase: () => {}, close: (ctx) => ctx.complete({ points: 1 }) },
+  updates: { redeem: () => ({ left: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+})
+
+// @ts-expect-error -- no handler for `close`
+export const missingHandler = implement(Loyalty, {
+  state: () => ({}),
+  on: { purchase: () => {} },
+  updates: { redeem: () => ({ left: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+})
+
+export const withRun = implement(Loyalty, {
+  state: () => ({ seen: 0 }),
+  updates: { redeem: () => ({ left: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+  async run(ctx, input) {
+    ctx.log.info(input.email)
+    const next = await ctx.receive('purchase', 'close')
+    if (next.name === 'purchase') return { points: next.payload.amount }
+    // @ts-expect-error -- no such signal
+    await ctx.receive('nothing')
+    if (await ctx.condition(() => ctx.state.seen > 3, '1 day')) await ctx.sleep('5 seconds')
+    // @ts-expect-error -- no such unit
+    await ctx.sleep('5 fortnights')
+    return { points: 0 }
+  },
+})
+
+export const wrongRun = implement(Loyalty, {
+  state: () => ({}),
+  updates: { redeem: () => ({ left: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+  // @ts-expect-error -- wrong result of run
+  run: async () => ({ pionts: 1 }),
+})
+
+export const wrongUpdate = implement(Loyalty, {
+  state: () => ({}),
+  on: { purchase: () => {}, close: () => {} },
+  // @ts-expect-error -- wrong update result
+  updates: { redeem: () => ({ rest: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+})
+
+export const wrongQuery = implement(Loyalty, {
+  state: () => ({}),
+  on: { purchase: () => {}, close: () => {} },
+  updates: { redeem: () => ({ left: 1 }) },
+  // @ts-expect-error -- wrong query result
+  queries: { status: () => ({ points: 1, level: 'platinum' }) },
+})
+
+export const wrongComplete = implement(Loyalty, {
+  state: () => ({}),
+  on: {
+    purchase: () => {},
+    // @ts-expect-error -- wrong result
+    close: (ctx) => ctx.complete({ pionts: 1 }),
+  },
+  updates: { redeem: () => ({ left: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+})
+
+export const activities = implementActivities(Loyalty, {
+  notifyPartner: async ({ level }, ctx) => ({ receipt: `${ctx.callId} ${level}` }),
+  ping: async () => {},
+})
+
+export const missingActivity = implementActivities(
+  Loyalty,
+  // @ts-expect-error -- `ping` is missing
+  { notifyPartner: async () => ({ receipt: '' }) },
+)
+
+export const wrongActivity = implementActivities(Loyalty, {
+  // @ts-expect-error -- wrong output
+  notifyPartner: async () => ({ slip: '' }),
+  ping: async () => {},
+})

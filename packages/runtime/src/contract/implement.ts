@@ -1,0 +1,177 @@
+/** The implementation of a workflow type: what runs on the nodes. */
+import { CarillonError } from '../errors.ts'
+import type { Args, Context, FieldOf, QueryNames, QueryOf, SignalNames, SignalSchema, UpdateNames, UpdateOf } from './context.ts'
+import type { Contract, ContractShape } from './contract.ts'
+import { type Duration, toMs } from './duration.ts'
+import type { InputOf, OutputOf } from './schema.ts'
+
+type MaybePromise<T> = T | Promise<T>
+type ReadonlyDeep<T> = T extends (...args: never[]) => unknown ? T : T extends object ? { readonly [K in keyof T]: ReadonlyDeep<T[K]> } : T
+
+export type StartInput<Shape extends ContractShape, Auto extends boolean> =
+  | (Shape extends { readonly input: infer S } ? OutputOf<S> : undefined)
+  | (Auto extends true ? undefined : never)
+
+type RunResult<Shape extends ContractShape> = Shape extends { readonly result: infer S } ? InputOf<S> : unknown
+
+type SignalHandlers<Shape extends ContractShape, State, Timers extends string> = {
+  readonly [Name in SignalNames<Shape>]: (ctx: Context<Shape, State, Timers>, payload: OutputOf<SignalSchema<Shape, Name>>) => MaybePromise<void>
+}
+
+type UpdateRun<Shape extends ContractShape, State, Timers extends string, Name> = (
+  ctx: Context<Shape, State, Timers>,
+  input: OutputOf<FieldOf<UpdateOf<Shape, Name>, 'input'>>,
+) => MaybePromise<UpdateValue<Shape, Name>>
+type UpdateValue<Shape extends ContractShape, Name> = FieldOf<UpdateOf<Shape, Name>, 'output'> extends undefined ? void : InputOf<FieldOf<UpdateOf<Shape, Name>, 'output'>>
+
+type UpdateHandlers<Shape extends ContractShape, State, Timers extends string> = {
+  readonly [Name in UpdateNames<Shape>]:
+    | UpdateRun<Shape, State, Timers, Name>
+    | {
+        /** Refuses by throwing (best: `UpdateRejected`). Sees the state, changes nothing. */
+        readonly validate: (state: ReadonlyDeep<State>, input: OutputOf<FieldOf<UpdateOf<Shape, Name>, 'input'>>) => void
+        readonly run: UpdateRun<Shape, State, Timers, Name>
+      }
+}
+
+type QueryHandlers<Shape extends ContractShape, State> = {
+  readonly [Name in QueryNames<Shape>]: (
+    state: ReadonlyDeep<State>,
+    ...args: Args<FieldOf<QueryOf<Shape, Name>, 'input'>> extends [] ? [] : [input: OutputOf<FieldOf<QueryOf<Shape, Name>, 'input'>>]
+  ) => InputOf<FieldOf<QueryOf<Shape, Name>, 'output'>>
+}
+
+interface TimerSpec<Shape extends ContractShape, State, Timers extends string> {
+  /** Set by itself when the instance starts, and again each time it fires, from the moment it was due; periods missed are skipped. */
+  readonly every?: Duration
+  readonly run: (ctx: Context<Shape, State, Timers>) => MaybePromise<void>
+}
+
+type Reactions<Shape extends ContractShape, State, Timers extends string, Auto extends boolean> =
+  | {
+      readonly on: SignalHandlers<Shape, State, Timers>
+      readonly run?: undefined
+    }
+  | {
+      /** Signals without a handler wait, in one ordered mailbox, for `ctx.receive`. */
+      readonly on?: Partial<SignalHandlers<Shape, State, Timers>>
+      /** The instance's main function. When it returns, the instance completes with what it returned. */
+      readonly run: (ctx: Context<Shape, State, Timers>, input: StartInput<Shape, Auto>) => Promise<RunResult<Shape>>
+    }
+  | ([SignalNames<Shape>] extends [never] ? { readonly on?: undefined; readonly run?: undefined } : never)
+
+/** What an implementation holds. */
+export type Spec<Shape extends ContractShape, State, Timers extends string, Auto extends boolean> = {
+  /** The state of a new instance. */
+  readonly state: (input: StartInput<Shape, Auto>) => State
+  /** True for instances that simply exist: the first signal or update starts one. Its input is undefined then. */
+  readonly startOnSignal?: Auto
+  /** Input ids that each instance remembers, so that a repeat changes nothing; default 10,000, at most 1,000,000. */
+  readonly knownIdsMax?: number
+  readonly timers?: { readonly [Name in Timers]: TimerSpec<Shape, State, Timers> }
+} & ([UpdateNames<Shape>] extends [never] ? { readonly updates?: undefined } : { readonly updates: UpdateHandlers<Shape, State, Timers> }) &
+  ([QueryNames<Shape>] extends [never] ? { readonly queries?: undefined } : { readonly queries: QueryHandlers<Shape, State> }) &
+  Reactions<Shape, State, Timers, Auto>
+
+type Handler = (ctx: Context, payload: unknown) => unknown
+
+export interface UpdateHandler {
+  readonly validate: ((state: unknown, input: unknown) => void) | undefined
+  readonly run: Handler
+}
+
+export interface TimerHandler {
+  readonly everyMs: number | undefined
+  readonly run: (ctx: Context) => unknown
+}
+
+const implementation = Symbol.for('carillon.implementation')
+
+/** An implementation as the core runs it. `implement` is the only maker. */
+export interface Implementation {
+  readonly [implementation]: true
+  readonly contract: Contract
+  readonly createState: (input: unknown) => unknown
+  readonly startOnSignal: boolean
+  readonly knownIdsMax: number
+  readonly signals: ReadonlyMap<string, Handler>
+  readonly updates: ReadonlyMap<string, UpdateHandler>
+  readonly queries: ReadonlyMap<string, (state: unknown, input: unknown) => unknown>
+  readonly timers: ReadonlyMap<string, TimerHandler>
+  readonly main: ((ctx: Context, input: unknown) => unknown) | undefined
+}
+
+export const KNOWN_IDS_DEFAULT = 10_000
+export const KNOWN_IDS_MAX = 1_000_000
+
+/**
+ * Implements a contract.
+ *
+ * @throws INVALID_DEFINITION when a handler is missing, is not a function, or has no counterpart in the contract.
+ */
+export function implement<Shape extends ContractShape, State, Timers extends string = never, Auto extends boolean = false>(
+  contract: Contract<Shape>,
+  spec: Spec<Shape, State, Timers, Auto>,
+): Implementation {
+  const loose = spec as unknown as LooseSpec
+  const { shape, name } = contract
+  const refuse = (message: string): never => {
+    throw new CarillonError('INVALID_DEFINITION', `the implementation of ${name} ${message}`)
+  }
+  const known = loose.knownIdsMax ?? KNOWN_IDS_DEFAULT
+  if (!Number.isInteger(known) || known < 1 || known > KNOWN_IDS_MAX) refuse(`has knownIdsMax ${known}: give a whole number from 1 to ${KNOWN_IDS_MAX}`)
+  if (typeof loose.state !== 'function') refuse('has no state function')
+  const signals = handlerMap(loose.on, shape.signals, 'signal', loose.run === undefined, refuse)
+  const updates = handlerMap(loose.updates, shape.updates, 'update', true, refuse)
+  const queries = handlerMap(loose.queries, shape.queries, 'query', true, refuse)
+  return Object.freeze({
+    [implementation]: true as const,
+    contract,
+    createState: loose.state,
+    startOnSignal: loose.startOnSignal ?? false,
+    knownIdsMax: known,
+    signals: signals as ReadonlyMap<string, Handler>,
+    updates: new Map([...updates].map(([key, value]) => [key, toUpdateHandler(value as Handler | UpdateHandler)])),
+    queries: queries as Implementation['queries'],
+    timers: new Map(Object.entries(loose.timers ?? {}).map(([key, timer]) => [key, toTimerHandler(timer)])),
+    main: loose.run,
+  })
+}
+
+/** Whether a value is an implementation, whichever copy of this package made it. */
+export function isImplementation(value: unknown): value is Implementation {
+  return typeof value === 'object' && value !== null && implementation in value
+}
+
+interface LooseSpec {
+  readonly state: (input: unknown) => unknown
+  readonly startOnSignal?: boolean
+  readonly knownIdsMax?: number
+  readonly on?: Readonly<Record<string, unknown>>
+  readonly updates?: Readonly<Record<string, unknown>>
+  readonly queries?: Readonly<Record<string, unknown>>
+  readonly timers?: Readonly<Record<string, { readonly every?: Duration; readonly run: (ctx: Context) => unknown }>>
+  readonly run?: (ctx: Context, input: unknown) => unknown
+}
+
+function handlerMap(
+  given: Readonly<Record<string, unknown>> | undefined,
+  declared: Readonly<Record<string, unknown>> | undefined,
+  what: string,
+  complete: boolean,
+  refuse: (message: string) => never,
+): ReadonlyMap<string, unknown> {
+  const handlers = new Map(Object.entries(given ?? {}).filter(([, handler]) => handler !== undefined))
+  const names = new Set(Object.keys(declared ?? {}))
+  for (const key of handlers.keys()) if (!names.has(key)) refuse(`handles the ${what} ${key}, which its contract does not declare`)
+  if (complete) for (const key of names) if (!handlers.has(key)) refuse(`has no handler for the ${what} ${key}: add one`)
+  return handlers
+}
+
+function toUpdateHandler(handler: Handler | UpdateHandler): UpdateHandler {
+  return typeof handler === 'function' ? { validate: undefined, run: handler } : handler
+}
+
+function toTimerHandler(timer: { readonly every?: Duration; readonly run: (ctx: Context) => unknown }): TimerHandler {
+  return { everyMs: timer.every === undefined ? undefined : Math.max(1, toMs(timer.every)), run: timer.run }
+}
