@@ -1,0 +1,71 @@
+/**
+ * Requests to the owner of a partition, over core NATS: nothing here is durable.
+ *
+ * A request goes to `Subjects.rpc(partition)`, msgpack (`encodeValue`) both ways. A request with `waitMs` is answered by then at the latest, with
+ * TIMEOUT if nothing came; callers ask again.
+ */
+import type { ErrorData } from '../errors.ts'
+import type { Outcome } from './input.ts'
+import type { InstanceKey } from './subjects.ts'
+
+/** The longest a node holds one request, in milliseconds. */
+export const RPC_WAIT_MS_MAX = 20_000
+/** Rows of one page of `list` at most. */
+export const LIST_LIMIT_MAX = 1000
+
+export type InstanceStatus = 'running' | 'suspended' | 'completed' | 'failed'
+
+/** `minSeq`: the owner answers once it has applied the journal up to there (0: at once), so a client reads its own writes. */
+export type RpcRequest =
+  | { readonly op: 'query'; readonly key: InstanceKey; readonly name: string; readonly input?: unknown; readonly minSeq: number }
+  | { readonly op: 'describe'; readonly key: InstanceKey; readonly minSeq: number }
+  /** The outcome of the input with this id, stored at `seq`: for senders whose reply was lost. Answers an `Outcome`. */
+  | { readonly op: 'outcome'; readonly key: InstanceKey; readonly id: string; readonly seq: number; readonly waitMs: number }
+  /** The result of the instance, once it has closed. Answers an `Outcome`; NOT_FOUND at once when there is no such instance. */
+  | { readonly op: 'result'; readonly key: InstanceKey; readonly minSeq: number; readonly waitMs: number }
+  /** Instances of this partition in the order of their keys. Answers a `ListPage`. */
+  | { readonly op: 'list'; readonly type?: string; readonly status?: InstanceStatus; readonly after?: string; readonly limit: number }
+
+export type RpcResponse = { readonly ok: true; readonly value?: unknown } | { readonly ok: false; readonly error: ErrorData }
+
+export interface ListRow {
+  readonly type: string
+  readonly id: string
+  readonly status: InstanceStatus
+  readonly startedMs: number
+  /** Sequence of the last input that was saved. */
+  readonly seq: number
+}
+
+export interface ListPage {
+  readonly rows: readonly ListRow[]
+  /** Pass as `after` for the next page; absent on the last page of the partition. */
+  readonly next?: string
+}
+
+/** What is known of one instance. */
+export interface Description {
+  readonly type: string
+  readonly id: string
+  readonly status: InstanceStatus
+  readonly partition: number
+  /** 1 for the first life of this id; every start after a close adds one. */
+  readonly incarnation: number
+  readonly startedMs: number
+  /** Sequence and time of the last applied input. */
+  readonly seq: number
+  readonly timeMs: number
+  /** SHA-256 over state, position and known ids, cut to 16 bytes, hex. Equal on every node that has applied the same inputs. */
+  readonly digest: string
+  readonly activities: readonly { readonly name: string; readonly callId: string }[]
+  readonly timers: readonly { readonly name: string; readonly dueMs: number }[]
+  /** Signals that wait for `receive`. */
+  readonly mailbox: number
+  /** Inputs that wait behind the handler in progress, or behind the input that suspended the instance. */
+  readonly queued: number
+  readonly knownIds: number
+  /** Present when suspended: the input that the instance stands at, and why. */
+  readonly suspended?: { readonly seq: number; readonly error: ErrorData }
+  /** Present when closed. */
+  readonly closed?: { readonly seq: number; readonly timeMs: number; readonly outcome: Outcome }
+}
