@@ -63,5 +63,7 @@ const STORE_KEY = /^[!-~]+$/
 /** Returns the key. Another key is a bug of the caller: stores would order it differently, or not take it at all. */
 export function checkStoreKey(key: string): string {
   if (STORE_KEY.test(key) && key.length <= STORE_KEY_BYTES_MAX) return key
-  throw new TypeError(`the store key ${JSON.stringify(key.slice(0, 60))} of ${key.length} characters is not 1 to ${STORE_KEY_BYTES_MAX} printable ASCII characters`)
+  throw new TypeError(
+    `the store key ${JSON.stringify(key.slice(0, 60))} of ${key.length} characters is not 1 to ${STORE_KEY_BYTES_MAX} printable ASCII characters`,
+  )
 }

@@ -10,7 +10,15 @@
  * 3. No buffer is shared with the caller, in either direction.
  */
 import { CarillonError } from '../errors.ts'
-import { checkStoreKey, type OrderedStore, type Range, type Row, type Table, TABLES, type Write } from '../ports/index.ts'
+import {
+  checkStoreKey,
+  type OrderedStore,
+  type Range,
+  type Row,
+  type Table,
+  TABLES,
+  type Write,
+} from '../ports/index.ts'
 import { type Cursor, SortedRows } from './sorted-rows.ts'
 
 /** Where a gate can hold or fail a batch: before it becomes visible, before its promise resolves, before it is on the disk. */
@@ -131,7 +139,8 @@ export class MemoryStore implements OrderedStore {
   crash(lostBatches = 0): void {
     this.#phase = 'crashed'
     for (let i = 0; i < lostBatches; i++) {
-      for (const { table, key, value } of (this.#unflushed.pop() ?? []).reverse()) this.disk.table(table).write(key, value)
+      for (const { table, key, value } of (this.#unflushed.pop() ?? []).reverse())
+        this.disk.table(table).write(key, value)
     }
   }
 
@@ -164,7 +173,7 @@ export class MemoryStore implements OrderedStore {
 
   /** A process that is dead never sees its promises settle. */
   async #stopIfCrashed(): Promise<void> {
-    if (this.#phase === 'crashed') await new Promise<never>(() => undefined)
+    if (this.#phase === 'crashed') await new Promise<never>(() => {})
   }
 }
 

@@ -28,7 +28,8 @@ export class SortedRows {
   }
 
   read(table: Table, key: string): Uint8Array | undefined {
-    if (this.damaged.has(key)) throw new CarillonError('SNAPSHOT_DAMAGED', `the row ${key} of table ${table} fails its checksum`)
+    if (this.damaged.has(key))
+      throw new CarillonError('SNAPSHOT_DAMAGED', `the row ${key} of table ${table} fails its checksum`)
     return this.#values.get(key)?.slice()
   }
 
