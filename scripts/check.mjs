@@ -14,13 +14,16 @@ export async function check({ env, signal }) {
     runProgram(join(ROOT, 'node_modules', '.bin', name), args, { env, signal, capture: true })
   const packages = await publicPackages()
   const steps = [
-    ['types', () => tool('tsc', '-b')],
-    ['lint', () => tool('oxlint', '--type-aware', '--deny-warnings')],
+    ['types', () => tool('tsc', '-b', '.', 'scripts', 'docker')],
+    ['lint', () => tool('oxlint')],
     ['format', () => tool('oxfmt', '--check', '.')],
-    ['dead code', () => tool('knip')],
-    ...packages.map((name) => [
-      `package ${name}`,
-      () => tool('publint', '--strict', '--pack', 'npm', join('packages', name)),
+    ['dead code', () => tool('knip', '--no-config-hints')],
+    ...packages.flatMap((name) => [
+      [`publint ${name}`, () => tool('publint', '--strict', '--pack', 'npm', join('packages', name))],
+      [
+        `attw ${name}`,
+        () => tool('attw', '--profile', 'esm-only', '--no-definitely-typed', '--pack', join('packages', name)),
+      ],
     ]),
   ]
   const failed = []
