@@ -1,1 +1,3 @@
-export {}
+export type { PublishAck } from './pub-ack.ts'
+export { PipelinedPublisher, type PipelinedPublisherOptions, type PublishRequest } from './pipelined-publisher.ts'
+export { type StatusWatch, watchStatus } from './connection-status.ts'

@@ -1,1 +1,1 @@
-export {}
+export { freePort, type NatsProcess, type NatsProcessOptions, openNatsProcess } from './nats-process.ts'

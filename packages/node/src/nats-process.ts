@@ -1,0 +1,226 @@
+/**
+ * A nats-server as a child process: for `carillon dev` and for tests.
+ *
+ * Owns: the process, its configuration file, and a watchdog that ends it when this process is gone, however it went.
+ * Does not own: the store directory, which outlives the process; finding or fetching the binary.
+ *
+ * Invariants
+ * 1. `openNatsProcess` resolves only when the server that answers on the port is the one it started.
+ * 2. When this process ends, even by SIGKILL, the server ends: the watchdog reads a pipe that only this process holds open.
+ * 3. A signal to the terminal's process group does not reach the server: its owner decides when it stops.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { connect, createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+
+import { CarillonError } from '@carillon/runtime'
+
+export interface NatsProcessOptions {
+  /** The nats-server binary. */
+  readonly path: string
+  /** Keeps the streams and the generated configuration; made when absent. */
+  readonly storeDir: string
+  /** The client port; a free one when undefined. */
+  readonly port?: number
+  /** More lines of nats-server configuration, at the top level of the file. */
+  readonly config?: string
+  /** More lines inside the `jetstream` block, for example `sync_interval: always`. */
+  readonly jetstreamConfig?: string
+  /** Receives what the server logs, line by line. */
+  readonly log?: (line: string) => void
+  /** How long the server may take to answer, recovery of its streams included. Default 30 s. */
+  readonly readyTimeoutMs?: number
+}
+
+export interface NatsProcess {
+  readonly url: string
+  readonly port: number
+  readonly pid: number
+  /** Resolves when the process has ended, whoever ended it. */
+  readonly exited: Promise<void>
+  /** Ends the server gracefully, and by force when it takes over 10 s. Safe to call again. */
+  stop(): Promise<void>
+  /** Ends the server as a crash would. */
+  kill9(): Promise<void>
+  /** Sends it a signal, for example SIGSTOP. */
+  signal(name: NodeJS.Signals): void
+}
+
+const HOST = '127.0.0.1'
+const READY_TIMEOUT_MS = 30_000
+const STOP_TIMEOUT_MS = 10_000
+const POLL_MS = 20
+/** Another program may take the free port before the server does. */
+const PORT_ATTEMPTS_MAX = 3
+const LOG_LINES_KEPT = 40
+
+/**
+ * Starts a nats-server with JetStream and waits until it answers.
+ *
+ * @throws SERVER_UNREACHABLE when it ends or does not answer in time; the message quotes its last log lines.
+ */
+export async function openNatsProcess(options: NatsProcessOptions): Promise<NatsProcess> {
+  await mkdir(options.storeDir, { recursive: true })
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await start(options, options.port ?? (await freePort()))
+    } catch (error) {
+      const taken = error instanceof Error && error.message.includes('address already in use')
+      if (!taken || options.port !== undefined || attempt === PORT_ATTEMPTS_MAX) throw error
+    }
+  }
+}
+
+/** A port that nobody listens on at this moment. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, HOST)
+  await once(server, 'listening')
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('a listening TCP server has an address with a port')
+  server.close()
+  await once(server, 'close')
+  return address.port
+}
+
+async function start(options: NatsProcessOptions, port: number): Promise<NatsProcess> {
+  const name = `carillon-${randomUUID()}`
+  const configPath = join(options.storeDir, 'nats-server.conf')
+  await writeFile(configPath, configOf(options, port, name))
+  const child = spawn(options.path, ['-c', configPath], { stdio: ['ignore', 'ignore', 'pipe'], detached: true })
+  const lines = collectLines(child, options.log)
+  const exited = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve())
+    child.once('error', (error) => {
+      lines.push(String(error))
+      resolve()
+    })
+  })
+  const watchdog = child.pid === undefined ? undefined : watch(child.pid)
+  void exited.then(() => watchdog?.end())
+
+  const failure = await waitUntilReady(port, name, exited, options.readyTimeoutMs ?? READY_TIMEOUT_MS)
+  if (failure === undefined) return handleOf(child, port, exited)
+  child.kill('SIGKILL')
+  const tail = lines.map((line) => `\n  ${line}`).join('')
+  throw new CarillonError('SERVER_UNREACHABLE', `${options.path} on port ${port} ${failure}; its log ends with:${tail}`)
+}
+
+function handleOf(child: ChildProcess, port: number, exited: Promise<void>): NatsProcess {
+  const { pid } = child
+  if (pid === undefined) throw new Error('a server that answers has a process id')
+  const kill9 = async (): Promise<void> => {
+    child.kill('SIGKILL')
+    await exited
+  }
+  return {
+    url: `nats://${HOST}:${port}`,
+    port,
+    pid,
+    exited,
+    kill9,
+    async stop() {
+      child.kill('SIGCONT')
+      child.kill('SIGTERM')
+      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
+      await exited
+      clearTimeout(timer)
+    },
+    signal: (name) => void child.kill(name),
+  }
+}
+
+function configOf(options: NatsProcessOptions, port: number, name: string): string {
+  return [
+    `server_name: ${JSON.stringify(name)}`,
+    `host: ${HOST}`,
+    `port: ${port}`,
+    `jetstream { store_dir: ${JSON.stringify(options.storeDir)}\n${options.jetstreamConfig ?? ''}\n}`,
+    options.config ?? '',
+    '',
+  ].join('\n')
+}
+
+/** Ends the server when the pipe to the watchdog closes (invariant 2). Ending the watchdog first leaves the server alone. */
+function watch(pid: number): { end(): void } {
+  if (process.platform === 'win32') return watchOnExit(pid)
+  const script = 'cat >/dev/null; kill -KILL "$1" 2>/dev/null'
+  const watchdog = spawn('/bin/sh', ['-c', script, 'sh', String(pid)], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
+  watchdog.on('error', () => undefined)
+  watchdog.unref()
+  if (watchdog.stdin !== null && 'unref' in watchdog.stdin) (watchdog.stdin as Socket).unref()
+  return { end: () => void (watchdog.pid !== undefined && killGroup(watchdog.pid)) }
+}
+
+function watchOnExit(pid: number): { end(): void } {
+  const kill = (): void => {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It has ended already.
+    }
+  }
+  process.once('exit', kill)
+  return { end: () => void process.off('exit', kill) }
+}
+
+/** The shell and its `cat`: both are in the group that `detached` made. */
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // It has ended already.
+  }
+}
+
+function collectLines(child: ChildProcess, log: ((line: string) => void) | undefined): string[] {
+  const lines: string[] = []
+  let rest = ''
+  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
+    const parts = (rest + chunk).split('\n')
+    rest = parts.pop() ?? ''
+    for (const line of parts) {
+      lines.push(line)
+      if (lines.length > LOG_LINES_KEPT) lines.shift()
+      log?.(line)
+    }
+  })
+  return lines
+}
+
+/** Undefined when the server is ready, else what went wrong. */
+async function waitUntilReady(port: number, name: string, exited: Promise<void>, timeoutMs: number): Promise<string | undefined> {
+  const deadline = performance.now() + timeoutMs
+  let ended = false
+  void exited.then(() => {
+    ended = true
+  })
+  while (performance.now() < deadline) {
+    if (ended) return 'ended before it was ready'
+    if ((await serverNameAt(port)) === name) return undefined
+    await delay(POLL_MS)
+  }
+  return `did not answer within ${timeoutMs} ms`
+}
+
+/** The server_name of the INFO line that a NATS server sends first, or undefined (invariant 1). */
+function serverNameAt(port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect(port, HOST)
+    let text = ''
+    const finish = (name?: string): void => {
+      socket.destroy()
+      resolve(name)
+    }
+    socket.setTimeout(1000, () => finish())
+    socket.on('error', () => finish())
+    socket.on('end', () => finish())
+    socket.on('data', (chunk) => {
+      text += chunk.toString('latin1')
+      if (text.includes('\r\n')) finish(/"server_name":"([^"]+)"/.exec(text)?.[1])
+    })
+  })
+}
