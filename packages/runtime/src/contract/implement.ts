@@ -14,8 +14,9 @@ export type StartInput<Shape extends ContractShape, Auto extends boolean> =
 
 type RunResult<Shape extends ContractShape> = Shape extends { readonly result: infer S } ? InputOf<S> : unknown
 
+// Written out with `?`: through `Partial<…>` the compiler would not infer the state.
 type SignalHandlers<Shape extends ContractShape, State, Timers extends string> = {
-  readonly [Name in SignalNames<Shape>]: (ctx: Context<Shape, State, Timers>, payload: OutputOf<SignalSchema<Shape, Name>>) => MaybePromise<void>
+  readonly [Name in SignalNames<Shape>]?: (ctx: Context<Shape, State, Timers>, payload: OutputOf<SignalSchema<Shape, Name>>) => MaybePromise<void>
 }
 
 type UpdateRun<Shape extends ContractShape, State, Timers extends string, Name> = (
@@ -47,21 +48,7 @@ interface TimerSpec<Shape extends ContractShape, State, Timers extends string> {
   readonly run: (ctx: Context<Shape, State, Timers>) => MaybePromise<void>
 }
 
-type Reactions<Shape extends ContractShape, State, Timers extends string, Auto extends boolean> =
-  | {
-      readonly on: SignalHandlers<Shape, State, Timers>
-      readonly run?: undefined
-    }
-  | {
-      /** Signals without a handler wait, in one ordered mailbox, for `ctx.receive`. */
-      readonly on?: Partial<SignalHandlers<Shape, State, Timers>>
-      /** The instance's main function. When it returns, the instance completes with what it returned. */
-      readonly run: (ctx: Context<Shape, State, Timers>, input: StartInput<Shape, Auto>) => Promise<RunResult<Shape>>
-    }
-  | ([SignalNames<Shape>] extends [never] ? { readonly on?: undefined; readonly run?: undefined } : never)
-
-/** What an implementation holds. */
-export type Spec<Shape extends ContractShape, State, Timers extends string, Auto extends boolean> = {
+interface CommonSpec<Shape extends ContractShape, State, Timers extends string, Auto extends boolean> {
   /** The state of a new instance. */
   readonly state: (input: StartInput<Shape, Auto>) => State
   /** True for instances that simply exist: the first signal or update starts one. Its input is undefined then. */
@@ -69,9 +56,24 @@ export type Spec<Shape extends ContractShape, State, Timers extends string, Auto
   /** Input ids that each instance remembers, so that a repeat changes nothing; default 10,000, at most 1,000,000. */
   readonly knownIdsMax?: number
   readonly timers?: { readonly [Name in Timers]: TimerSpec<Shape, State, Timers> }
-} & ([UpdateNames<Shape>] extends [never] ? { readonly updates?: undefined } : { readonly updates: UpdateHandlers<Shape, State, Timers> }) &
-  ([QueryNames<Shape>] extends [never] ? { readonly queries?: undefined } : { readonly queries: QueryHandlers<Shape, State> }) &
-  Reactions<Shape, State, Timers, Auto>
+}
+
+type Answers<Shape extends ContractShape, State, Timers extends string> = ([UpdateNames<Shape>] extends [never]
+  ? { readonly updates?: undefined }
+  : { readonly updates: UpdateHandlers<Shape, State, Timers> }) &
+  ([QueryNames<Shape>] extends [never] ? { readonly queries?: undefined } : { readonly queries: QueryHandlers<Shape, State> })
+
+/** Every signal needs a handler, unless there is a `run` that can receive it. */
+type Complete<Shape extends ContractShape> = [SignalNames<Shape>] extends [never] ? unknown : { readonly run: object } | { readonly on: Readonly<Record<SignalNames<Shape>, object>> }
+
+/** What an implementation holds. */
+export type Spec<Shape extends ContractShape, State, Timers extends string, Auto extends boolean> = CommonSpec<Shape, State, Timers, Auto> &
+  Answers<Shape, State, Timers> & {
+    /** Handlers of signals. Signals without one wait, in one ordered mailbox, for `ctx.receive` in `run`. */
+    readonly on?: SignalHandlers<Shape, State, Timers>
+    /** The instance's main function, if it has one. When it returns, the instance completes with what it returned. */
+    readonly run?: (ctx: Context<Shape, State, Timers>, input: StartInput<Shape, Auto>) => Promise<RunResult<Shape>>
+  } & Complete<Shape>
 
 type Handler = (ctx: Context, payload: unknown) => unknown
 

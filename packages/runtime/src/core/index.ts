@@ -1,1 +1,10 @@
-export {}
+export * from './digest.ts'
+export * from './effect.ts'
+export * from './guards.ts'
+export * from './instance.ts'
+export * from './instance-data.ts'
+export * from './keys.ts'
+export * from './parse-input.ts'
+export * from './record.ts'
+export * from './step.ts'
+export * from './turn.ts'

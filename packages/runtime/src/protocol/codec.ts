@@ -190,3 +190,8 @@ function checkEncodable(value: unknown, seen: Seen): void {
   const name = typeof prototype === 'object' && prototype !== null && 'constructor' in prototype ? prototype.constructor.name : 'unknown'
   throw new CarillonError('INVALID_STATE', `an instance of ${name} cannot be encoded: keep plain data in states and payloads`)
 }
+
+/** A deep copy by way of the codec: what a restore would give. Throws as `encodeValue`. */
+export function copyValue<T>(value: T): T {
+  return typeof value === 'object' && value !== null ? (decodeValue(encodeValue(value)) as T) : value
+}

@@ -43,6 +43,8 @@ export interface Input {
   /** Inbox that waits for the outcome. */
   readonly reply: string | undefined
   readonly trace: string | undefined
+  /** The version of the payload's schema; an instance that meets one it does not know is suspended, never guessed at. */
+  readonly version: string
 }
 
 /** Payload of a `start` input. */

@@ -1,0 +1,28 @@
+/**
+ * What a turn asks for, as data.
+ *
+ * The order of a turn's effects is the order in which its code asked for them, and the durability contract: `activity`, `timer` and `dead` stay
+ * pending, in the same transaction as the state, until they are done; the others are hints that a repeat of the turn gives again.
+ */
+import type { ActivityOptions } from '../contract/contract.ts'
+import type { ErrorData } from '../errors.ts'
+import type { Input, ReplyPayload } from '../protocol/index.ts'
+
+/** `<input seq>.<index within the turn>`: with the instance's key it names one effect for ever, so emitting it again is safe. */
+export type EffectId = `${number}.${number}`
+
+export type Effect =
+  | { readonly kind: 'activity'; readonly id: EffectId; readonly name: string; readonly input: Uint8Array; readonly options: ActivityOptions | undefined }
+  /** The activity's result was applied, or is not wanted any more. */
+  | { readonly kind: 'activity-done'; readonly id: EffectId }
+  | { readonly kind: 'timer'; readonly id: EffectId; readonly name: string; readonly dueMs: number }
+  /** The timer has fired or was cancelled. */
+  | { readonly kind: 'timer-done'; readonly id: EffectId; readonly dueMs: number }
+  | { readonly kind: 'dead'; readonly id: EffectId; readonly input: Input; readonly reason: ErrorData }
+  | { readonly kind: 'reply'; readonly inbox: string; readonly payload: ReplyPayload }
+  | { readonly kind: 'log'; readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string; readonly fields: Readonly<Record<string, unknown>> | undefined }
+  /** An activity result or timer that nobody waits for (any more). Counted. */
+  | { readonly kind: 'ignored'; readonly input: Input }
+  /** An input whose id was known. Counted. */
+  | { readonly kind: 'duplicate'; readonly input: Input }
+  | { readonly kind: 'closed'; readonly seq: number }

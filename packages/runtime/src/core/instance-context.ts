@@ -1,0 +1,171 @@
+/** The `ctx` of one instance: turns calls of workflow code into effects and waits. */
+import type { ActivityCalls, Context, InstanceLog, Received, TimerControl } from '../contract/context.ts'
+import type { ActivityOptions } from '../contract/contract.ts'
+import { type Duration, toMs } from '../contract/duration.ts'
+import { validate } from '../contract/schema.ts'
+import { CarillonError, toErrorData } from '../errors.ts'
+import { decodePayload, encodeValue, type Input, PAYLOAD_BYTES_MAX, quote } from '../protocol/index.ts'
+import type { EffectId } from './effect.ts'
+import type { Instance } from './instance.ts'
+import { INSTANCE_LIMITS } from './instance-data.ts'
+import { armTimer, disarmTimer } from './timers.ts'
+
+type Level = 'debug' | 'info' | 'warn' | 'error'
+
+export class InstanceContext implements Context {
+  readonly #instance: Instance
+  #activities: ActivityCalls<object> | undefined
+  #timers: Readonly<Record<string, TimerControl>> | undefined
+  #log: InstanceLog | undefined
+
+  constructor(instance: Instance) {
+    this.#instance = instance
+  }
+
+  get type(): string {
+    return this.#instance.type
+  }
+
+  get id(): string {
+    return this.#instance.id
+  }
+
+  get state(): unknown {
+    this.#instance.requireTurn()
+    return this.#instance.data.state
+  }
+
+  set state(value: unknown) {
+    this.#instance.requireTurn()
+    this.#instance.data.state = value
+  }
+
+  get activities(): ActivityCalls<object> {
+    this.#activities ??= this.#makeActivities()
+    return this.#activities
+  }
+
+  get timers(): Readonly<Record<string, TimerControl>> {
+    this.#timers ??= this.#makeTimers()
+    return this.#timers
+  }
+
+  get log(): InstanceLog {
+    const line = (level: Level) => (message: string, fields?: Readonly<Record<string, unknown>>) => this.#writeLog(level, message, fields)
+    this.#log ??= { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') }
+    return this.#log
+  }
+
+  now(): number {
+    return this.#instance.requireTurn().nowMs
+  }
+
+  random(): number {
+    return this.#instance.requireTurn().random.float()
+  }
+
+  uuid(): string {
+    return this.#instance.requireTurn().random.uuid()
+  }
+
+  async sleep(duration: Duration): Promise<void> {
+    await this.#instance.waits.forEffect(this.#startSleep(duration))
+  }
+
+  condition(predicate: () => boolean, timeout?: Duration): Promise<boolean> {
+    const instance = this.#instance
+    instance.requireTurn()
+    if (predicate()) return Promise.resolve(true)
+    return instance.waits.forCondition(predicate, timeout === undefined ? undefined : this.#startSleep(timeout))
+  }
+
+  async receive(...names: string[]): Promise<Received<object, never>> {
+    const instance = this.#instance
+    instance.requireTurn()
+    const declared = instance.implementation.contract.shape.signals ?? {}
+    for (const name of names) {
+      if (!Object.hasOwn(declared, name)) throw new CarillonError('UNKNOWN_NAME', `${instance.type} declares no signal ${quote(name)} to receive`)
+      if (instance.implementation.signals.has(name)) throw new CarillonError('INVALID_DEFINITION', `the signal ${quote(name)} of ${instance.type} has a handler, so receive never gets it`)
+    }
+    const wanted = new Set(names)
+    const { mailbox } = instance.data
+    const index = mailbox.findIndex((waiting) => wanted.size === 0 || wanted.has(waiting.name))
+    const input = index === -1 ? await instance.waits.forSignal(wanted) : (mailbox.splice(index, 1)[0] as Input)
+    instance.finish(input, { ok: true })
+    // Validated when it came in; decoding it again gives the same.
+    const payload = validate(declared[input.name as keyof typeof declared], decodePayload(input.payload, input.encoding), `the signal ${input.name}`)
+    return { name: input.name, payload } as never
+  }
+
+  complete(result?: unknown): void {
+    const { shape, name } = this.#instance.implementation.contract
+    this.#instance.requestClose({ ok: true, value: validate(shape.result, result, `the result of ${name}`) })
+  }
+
+  fail(error: Error | string): void {
+    this.#instance.requestClose({ ok: false, error: toErrorData(error, 'WORKFLOW_FAILED') })
+  }
+
+  #startSleep(duration: Duration): EffectId {
+    const { data } = this.#instance
+    const turn = this.#instance.requireTurn()
+    checkLimit('timers', data.sleeps.size + data.timers.size, INSTANCE_LIMITS.timers)
+    const id = turn.nextEffectId()
+    const dueMs = turn.nowMs + toMs(duration)
+    data.sleeps.set(id, dueMs)
+    this.#instance.emit({ kind: 'timer', id, name: 'sleep', dueMs })
+    return id
+  }
+
+  #makeActivities(): ActivityCalls<object> {
+    const { contract } = this.#instance.implementation
+    const calls = Object.entries(contract.shape.activities ?? {}).map(([name, { input: schema }]) => {
+      const call = schema === undefined ? (options?: ActivityOptions) => this.#startActivity(name, undefined, options) : (input: unknown, options?: ActivityOptions) => this.#startActivity(name, validate(schema, input, `the activity ${name}`), options)
+      return [name, call] as const
+    })
+    return Object.fromEntries(calls)
+  }
+
+  #startActivity(name: string, input: unknown, options: ActivityOptions | undefined): Promise<unknown> {
+    const instance = this.#instance
+    const turn = instance.requireTurn()
+    checkLimit('activities', instance.data.activities.size, INSTANCE_LIMITS.activities)
+    const bytes = encodeValue(input)
+    if (bytes.length > PAYLOAD_BYTES_MAX) throw new CarillonError('PAYLOAD_TOO_LARGE', `the input of the activity ${name} has ${bytes.length} bytes, over ${PAYLOAD_BYTES_MAX}: pass a reference instead`)
+    const id = turn.nextEffectId()
+    instance.data.activities.set(id, name)
+    instance.emit({ kind: 'activity', id, name, input: bytes, options })
+    return instance.waits.forEffect(id)
+  }
+
+  #makeTimers(): Readonly<Record<string, TimerControl>> {
+    const instance = this.#instance
+    const controls = [...instance.implementation.timers.keys()].map((name) => {
+      const control: TimerControl = {
+        set: (delay) => armTimer(instance, name, this.now() + toMs(delay)),
+        setAt(timeMs) {
+          if (!Number.isFinite(timeMs)) throw new CarillonError('INVALID_DURATION', `the timer ${name} cannot be set to ${String(timeMs)}: give milliseconds since the epoch`)
+          armTimer(instance, name, Math.round(timeMs))
+        },
+        cancel: () => disarmTimer(instance, name),
+        get dueMs() {
+          return instance.data.timers.get(name)?.dueMs
+        },
+      }
+      return [name, control] as const
+    })
+    return Object.fromEntries(controls)
+  }
+
+  #writeLog(level: Level, message: string, fields: Readonly<Record<string, unknown>> | undefined): void {
+    const { effects } = this.#instance.requireTurn()
+    const lines = effects.reduce((count, { kind }) => count + (kind === 'log' ? 1 : 0), 0)
+    if (lines > INSTANCE_LIMITS.logLines) return
+    const last = lines === INSTANCE_LIMITS.logLines
+    effects.push({ kind: 'log', level, message: last ? `more than ${INSTANCE_LIMITS.logLines} log lines in one turn: the rest is dropped` : message, fields: last ? undefined : fields })
+  }
+}
+
+function checkLimit(what: string, count: number, max: number): void {
+  if (count >= max) throw new CarillonError('LIMIT_REACHED', `the instance has ${count} ${what} open, the most there may be: end some first`)
+}

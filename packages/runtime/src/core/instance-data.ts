@@ -1,0 +1,65 @@
+/** What an instance is made of, as far as it outlives a turn. */
+import type { Input, Outcome } from '../protocol/index.ts'
+import type { EffectId } from './effect.ts'
+import { KnownIds } from './known-ids.ts'
+
+export type Phase =
+  /** There is no such instance (yet). */
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'running'; readonly startedMs: number }
+  | { readonly kind: 'closed'; readonly startedMs: number; readonly seq: number; readonly timeMs: number; readonly outcome: Outcome }
+
+export interface SetTimer {
+  readonly effect: EffectId
+  readonly dueMs: number
+}
+
+export interface InstanceData {
+  phase: Phase
+  /** Lives of this id so far. */
+  incarnation: number
+  /** The last applied input, and the latest time of any. */
+  seq: number
+  timeMs: number
+  state: unknown
+  readonly known: KnownIds
+  /** Timers with a handler, by name. */
+  timers: Map<string, SetTimer>
+  /** Timers of sleeps and time-outs. */
+  sleeps: Map<EffectId, number>
+  /** Activities whose result has not come, with their names. */
+  activities: Map<EffectId, string>
+  /** Signals that no handler takes, in order, until `receive`. */
+  mailbox: Input[]
+}
+
+export function emptyData(knownIdsMax: number): InstanceData {
+  return {
+    phase: { kind: 'absent' },
+    incarnation: 0,
+    seq: 0,
+    timeMs: 0,
+    state: undefined,
+    known: new KnownIds(knownIdsMax),
+    timers: new Map(),
+    sleeps: new Map(),
+    activities: new Map(),
+    mailbox: [],
+  }
+}
+
+/** Bounds of one instance. Reaching one in workflow code throws LIMIT_REACHED, which suspends the instance. */
+export const INSTANCE_LIMITS = {
+  /** Timers and sleeps set at once: each is a row that a failover must carry. */
+  timers: 10_000,
+  /** Activities without a result at once. */
+  activities: 10_000,
+  /** Signals that wait for `receive`: more go to the dead letters, where they can be driven again. */
+  mailbox: 100_000,
+  /** Log lines of one turn; more are dropped, and the last one says so. */
+  logLines: 1000,
+  /** Encoded state in bytes: it is written whole whenever it changed. */
+  stateBytes: 8 * 1024 * 1024,
+  /** Encoded outcome of one update, in bytes, that is kept to answer repeats. */
+  outcomeBytes: 64 * 1024,
+} as const

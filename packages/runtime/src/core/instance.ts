@@ -1,0 +1,237 @@
+/**
+ * One workflow instance in memory: its data, and the coroutines of its code that wait.
+ *
+ * Owns: the order in which handlers start, what "waiting" means, and when an instance is quiescent.
+ * Does not own: what each kind of input does (step-*.ts), storage, or the effects' fate.
+ *
+ * Invariants
+ * 1. Handlers (of signals, updates and timers) run one at a time, in the order of their inputs.
+ * 2. A quiescent instance is described by its data alone. Any other one is rebuilt by applying its inputs again to its last quiescent data.
+ * 3. A turn that went wrong leaves `poison`: the instance must then be thrown away and rebuilt without that turn.
+ */
+import type { Implementation } from '../contract/implement.ts'
+import { validate } from '../contract/schema.ts'
+import { CarillonError, codeOf, type ErrorData, toErrorData } from '../errors.ts'
+import { copyValue, type Input, type InstanceKey, type Outcome, parseKey } from '../protocol/index.ts'
+import type { Effect, EffectId } from './effect.ts'
+import { InstanceContext } from './instance-context.ts'
+import { emptyData, type InstanceData } from './instance-data.ts'
+import type { Turn } from './turn.ts'
+import { Waits } from './waits.ts'
+
+/** A handler call that is to run in the instance's one slot. */
+export interface Job {
+  readonly input: Input
+  readonly run: () => unknown
+}
+
+interface Closing {
+  readonly outcome: Outcome
+  /** Handlers of inputs up to here still run first; later inputs are behind the close. */
+  readonly behindSeq: number
+}
+
+export class Instance {
+  readonly key: InstanceKey
+  readonly type: string
+  readonly id: string
+  readonly implementation: Implementation
+  readonly context: InstanceContext
+  readonly data: InstanceData
+  waits = new Waits()
+  /** Set while a turn of this instance runs. */
+  turn: Turn | undefined
+  poison: { readonly error: unknown } | undefined
+  /** True once user code has been started or woken whose microtasks have not run yet. */
+  unsettled = false
+  closing: Closing | undefined
+  #slot: Job | undefined
+  #queue: Job[] = []
+  #mainRuns = false
+  /** Senders of repeats that wait for the outcome of the first input with their id. */
+  #repeats = new Map<string, Input[]>()
+
+  constructor(key: InstanceKey, implementation: Implementation, data: InstanceData = emptyData(implementation.knownIdsMax)) {
+    const { type, id } = parseKey(key)
+    this.key = key
+    this.type = type
+    this.id = id
+    this.implementation = implementation
+    this.data = data
+    this.context = new InstanceContext(this)
+  }
+
+  /** No user code waits inside: the data alone describes it (invariant 2). */
+  get isQuiescent(): boolean {
+    return this.#slot === undefined && this.#queue.length === 0 && !this.#mainRuns && this.closing === undefined
+  }
+
+  get queued(): number {
+    return this.#queue.length
+  }
+
+  /** The running turn. @throws OUTSIDE_TURN when workflow code kept `ctx` and uses it later. */
+  requireTurn(): Turn {
+    if (this.turn === undefined) {
+      throw new CarillonError('OUTSIDE_TURN', `ctx of ${this.type}/${this.id} was used outside of a turn: await only what ctx gives, and do not keep ctx`)
+    }
+    return this.turn
+  }
+
+  emit(effect: Effect): void {
+    this.requireTurn().effects.push(effect)
+  }
+
+  /** Runs the job now, or behind those that came before it (invariant 1). */
+  enqueue(job: Job): void {
+    this.#queue.push(job)
+    this.#pump()
+  }
+
+  startMain(input: unknown): void {
+    const { main } = this.implementation
+    if (main === undefined) return
+    this.#mainRuns = true
+    // Whatever belongs to an earlier life of the instance is told apart by the waits it was born with.
+    const life = this.waits
+    this.#call(
+      () => main(this.context, input),
+      (result) => {
+        if (life !== this.waits) return
+        this.#mainRuns = false
+        this.#mainEnded(result)
+      },
+    )
+  }
+
+  /** Asks for the close of the instance behind the input that is being handled. The first one counts. */
+  requestClose(outcome: Outcome, behindSeq = this.#slot?.input.seq ?? this.requireTurn().seq): void {
+    this.closing ??= { outcome: copyValue(outcome), behindSeq }
+  }
+
+  /** If a close was asked for and nothing in front of it is left, forgets all coroutines and gives the inputs behind it. */
+  takeClosable(): { readonly outcome: Outcome; readonly behind: readonly Input[] } | undefined {
+    if (this.closing === undefined || this.#slot !== undefined || this.#mayStartNext()) return undefined
+    const { outcome } = this.closing
+    const behind = this.#queue.map(({ input }) => input)
+    this.closing = undefined
+    this.#queue = []
+    this.#mainRuns = false
+    this.waits = new Waits()
+    return { outcome, behind }
+  }
+
+  /** Records how an input ended, and tells whoever waits for it. */
+  finish(input: Input, outcome: Outcome): void {
+    if (input.id !== undefined) this.data.known.settle(input.id, outcome)
+    this.#reply(input, outcome, false)
+    if (input.id === undefined) return
+    for (const repeat of this.#repeats.get(input.id) ?? []) this.#reply(repeat, outcome, true)
+    this.#repeats.delete(input.id)
+  }
+
+  /** Answers a repeat with the outcome of the first input of its id, now or when there is one. */
+  answerRepeat(repeat: Input, outcome: Outcome | undefined): void {
+    this.emit({ kind: 'duplicate', input: repeat })
+    if (repeat.reply === undefined || repeat.id === undefined) return
+    if (outcome !== undefined) return this.#reply(repeat, outcome, true)
+    this.#repeats.set(repeat.id, [...(this.#repeats.get(repeat.id) ?? []), repeat])
+  }
+
+  deadLetter(input: Input, reason: ErrorData): void {
+    this.emit({ kind: 'dead', id: this.requireTurn().nextEffectId(), input, reason })
+    this.finish(input, { ok: false, error: reason })
+  }
+
+  /** Lets go of a wait: its effect is done. */
+  settleWait(id: EffectId, outcome: Outcome): boolean {
+    this.unsettled = true
+    return this.waits.settle(id, ({ resolve, reject }) =>
+      outcome.ok ? resolve(outcome.value) : reject(new CarillonError('ACTIVITY_FAILED', outcome.error.message, { details: outcome.error })),
+    )
+  }
+
+  poisonWith(error: unknown): void {
+    this.poison ??= { error }
+  }
+
+  /** After everything has settled: a coroutine that waits for nothing that the journal could bring would wait for ever. */
+  checkForLostCoroutine(): void {
+    if (this.waits.size > 0 || (this.#slot === undefined && !this.#mainRuns)) return
+    const where = this.#slot === undefined ? 'run' : `the handler of ${this.#slot.input.kind} ${this.#slot.input.name}`
+    this.poisonWith(
+      new CarillonError('LOST_COROUTINE', `${where} awaits something that is not from ctx: nothing in the journal can bring it back, so do that in an activity`),
+    )
+  }
+
+  #pump(): void {
+    while (this.#slot === undefined && this.#mayStartNext()) {
+      const job = this.#queue.shift()
+      if (job === undefined) return
+      this.#slot = job
+      this.#call(job.run, (result) => {
+        this.#slot = undefined
+        this.#jobEnded(job, result)
+        this.#pump()
+      })
+    }
+  }
+
+  #mayStartNext(): boolean {
+    const next = this.#queue[0]
+    if (next === undefined || this.poison !== undefined) return false
+    return this.closing === undefined || next.input.seq <= this.closing.behindSeq
+  }
+
+  #jobEnded(job: Job, result: Settled): void {
+    if (result.ok) return this.finish(job.input, { ok: true, value: result.value })
+    const { error } = result
+    if (codeOf(error) === 'UPDATE_REJECTED' && job.input.kind === 'update') return this.finish(job.input, { ok: false, error: toErrorData(error, 'UPDATE_REJECTED') })
+    if (codeOf(error) !== 'WORKFLOW_FAILED') return this.poisonWith(error)
+    const outcome: Outcome = { ok: false, error: toErrorData(error, 'WORKFLOW_FAILED') }
+    this.requestClose(outcome, job.input.seq)
+    this.finish(job.input, outcome)
+  }
+
+  #mainEnded(result: Settled): void {
+    const { seq } = this.requireTurn()
+    if (result.ok) return this.requestClose({ ok: true, value: validate(this.implementation.contract.shape.result, result.value, `the result of ${this.type}`) }, seq)
+    if (codeOf(result.error) !== 'WORKFLOW_FAILED') return this.poisonWith(result.error)
+    this.requestClose({ ok: false, error: toErrorData(result.error, 'WORKFLOW_FAILED') }, seq)
+  }
+
+  /** Calls user code; `ended` comes at once when it is synchronous, else within a later settling of this or another turn. */
+  #call(run: () => unknown, ended: (result: Settled) => void): void {
+    const guarded = (result: Settled): void => {
+      if (this.turn === undefined) return this.poisonWith(new CarillonError('LOST_COROUTINE', 'workflow code went on outside of a turn: it awaited something that is not from ctx'))
+      try {
+        ended(result)
+      } catch (error) {
+        this.poisonWith(error)
+      }
+    }
+    let value: unknown
+    try {
+      value = run()
+    } catch (error) {
+      return guarded({ ok: false, error })
+    }
+    if (!isThenable(value)) return guarded({ ok: true, value })
+    this.unsettled = true
+    value.then(
+      (settled) => guarded({ ok: true, value: settled }),
+      (error: unknown) => guarded({ ok: false, error }),
+    )
+  }
+
+  #reply(input: Input, outcome: Outcome, duplicate: boolean): void {
+    if (input.reply === undefined) return
+    this.emit({ kind: 'reply', inbox: input.reply, payload: { seq: input.seq, duplicate, outcome } })
+  }
+}
+
+type Settled = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown }
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}

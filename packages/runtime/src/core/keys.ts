@@ -1,0 +1,91 @@
+/**
+ * Keys of the node's store. All are ASCII; numbers are fixed-width hex, so that bytewise order is the order of their meaning.
+ *
+ * | table  | key                                             | value                                              |
+ * | ------ | ----------------------------------------------- | -------------------------------------------------- |
+ * | meta   | `position/<p>`                                  | the last applied seq of the partition, as msgpack  |
+ * | record | `<p>/<type>.<id>`                               | an instance: summary and last quiescent data       |
+ * | tail   | `<p>/<type>.<id>/<seq>`                         | an input that the data of the record does not hold |
+ * | ids    | `<p>/<type>.<id>/<block>`                       | 64 known ids                                       |
+ * | timer  | `<p>/<due ms>/<type>.<id>/<effect>`             | the timer's name                                   |
+ * | effect | `<p>/<seq>.<index>`                             | a pending activity or dead letter                  |
+ */
+import type { InstanceKey, Partition } from '../protocol/index.ts'
+import type { Range } from '../ports/index.ts'
+import type { EffectId } from './effect.ts'
+
+/** The first key behind every key that starts with `<text>/`: `0` follows `/` in ASCII. */
+const BEHIND_SLASH = '0'
+
+function hex(value: number, width: number): string {
+  return value.toString(16).padStart(width, '0')
+}
+
+function part(partition: Partition): string {
+  return hex(partition, 4)
+}
+
+export function positionKey(partition: Partition): string {
+  return `position/${part(partition)}`
+}
+
+export function recordKey(partition: Partition, key: InstanceKey): string {
+  return `${part(partition)}/${key}`
+}
+
+/** The instance of a record's key. */
+export function instanceOfRecordKey(text: string): InstanceKey {
+  return text.slice(text.indexOf('/') + 1) as InstanceKey
+}
+
+/** Records of a partition, in the order of their keys; of one type, and behind one key, where given. */
+export function recordRange(partition: Partition, typeToken: string | undefined, after: string | undefined): Range {
+  const prefix = `${part(partition)}/`
+  const from = after === undefined ? `${prefix}${typeToken === undefined ? '' : `${typeToken}.`}` : `${prefix}${after}\u0000`
+  // `/` follows `.` in ASCII: the first key behind every `<type>.…`.
+  return { from, to: typeToken === undefined ? part(partition) + BEHIND_SLASH : `${prefix}${typeToken}/` }
+}
+
+export function tailKey(partition: Partition, key: InstanceKey, seq: number): string {
+  return `${part(partition)}/${key}/${hex(seq, 14)}`
+}
+
+/** Tail of an instance, or its blocks of known ids. */
+export function instanceRange(partition: Partition, key: InstanceKey): Range {
+  const prefix = `${part(partition)}/${key}`
+  return { from: `${prefix}/`, to: prefix + BEHIND_SLASH }
+}
+
+export function blockKey(partition: Partition, key: InstanceKey, block: number): string {
+  return `${part(partition)}/${key}/${hex(block, 10)}`
+}
+
+export function timerKey(partition: Partition, key: InstanceKey, dueMs: number, effect: EffectId): string {
+  return `${part(partition)}/${hex(Math.max(0, dueMs), 12)}/${key}/${effect}`
+}
+
+export interface TimerRow {
+  readonly dueMs: number
+  readonly key: InstanceKey
+  readonly effect: EffectId
+}
+
+export function parseTimerKey(text: string): TimerRow {
+  const [, due, key, effect] = text.split('/')
+  return { dueMs: Number.parseInt(due ?? '', 16), key: key as InstanceKey, effect: effect as EffectId }
+}
+
+/** Timers of a partition that are due at `untilMs`, the earliest first. */
+export function timerRange(partition: Partition, untilMs: number, limit: number): Range {
+  return { from: `${part(partition)}/`, to: `${part(partition)}/${hex(untilMs + 1, 12)}`, limit }
+}
+
+export function effectKey(partition: Partition, effect: EffectId): string {
+  const [seq, index] = effect.split('.')
+  return `${part(partition)}/${hex(Number(seq), 14)}.${hex(Number(index), 6)}`
+}
+
+/** Pending effects of a partition in the order of their turns, from behind a key. */
+export function effectRange(partition: Partition, after: string | undefined, limit: number): Range {
+  return { from: after === undefined ? `${part(partition)}/` : `${after}\u0000`, to: part(partition) + BEHIND_SLASH, limit }
+}

@@ -1,0 +1,147 @@
+/**
+ * Instances as bytes.
+ *
+ * A record is a short summary (for lists, and for what must be known before the code runs) in front of the last quiescent data. An instance in
+ * which code waits is its record and its tail: the inputs behind `coveredSeq`.
+ */
+import { type ErrorData } from '../errors.ts'
+import { decodeValue, encodeCanonical, encodeValue, type Input, type InputKind, type InstanceStatus, type Outcome } from '../protocol/index.ts'
+import type { EffectId } from './effect.ts'
+import { emptyData, type InstanceData, type Phase, type SetTimer } from './instance-data.ts'
+import { type KnownHead, KnownIds } from './known-ids.ts'
+
+/** Where a suspended instance stands: at this input, which has not been applied. */
+export interface Suspension {
+  readonly seq: number
+  readonly error: ErrorData
+}
+
+export interface Summary {
+  readonly status: InstanceStatus | 'absent'
+  readonly startedMs: number
+  /** Inputs up to here are in the data; the tail holds the ones behind it. */
+  readonly coveredSeq: number
+  readonly suspension: Suspension | undefined
+}
+
+const STATUSES = ['absent', 'running', 'suspended', 'completed', 'failed'] as const
+
+type FlatSummary = [status: number, startedMs: number, coveredSeq: number, suspension?: Suspension]
+type FlatPhase = [] | [startedMs: number] | [startedMs: number, seq: number, timeMs: number, outcome: Outcome]
+type FlatData = [
+  phase: FlatPhase,
+  incarnation: number,
+  seq: number,
+  timeMs: number,
+  state: [] | [unknown],
+  known: KnownHead,
+  timers: [name: string, effect: EffectId, dueMs: number][],
+  sleeps: [effect: EffectId, dueMs: number][],
+  activities: [effect: EffectId, name: string][],
+  mailbox: FlatInput[],
+]
+type FlatInput = [seq: number, timeMs: number, kind: InputKind, name: string, id: string | null, json: boolean, payload: Uint8Array, reply: string | null, trace: string | null, version: string]
+
+/** A record: the summary, then the data as it is (it may have been encoded earlier). */
+export function encodeRecord(summary: Summary, data: Uint8Array): Uint8Array {
+  const flat: FlatSummary = [STATUSES.indexOf(summary.status), summary.startedMs, summary.coveredSeq]
+  if (summary.suspension !== undefined) flat.push(summary.suspension)
+  const head = encodeValue(flat)
+  const record = new Uint8Array(2 + head.length + data.length)
+  record[0] = head.length >>> 8
+  record[1] = head.length & 0xff
+  record.set(head, 2)
+  record.set(data, 2 + head.length)
+  return record
+}
+
+export function decodeSummary(record: Uint8Array): Summary {
+  const [status, startedMs, coveredSeq, suspension] = decodeValue(record.subarray(2, dataOffset(record))) as FlatSummary
+  return { status: STATUSES[status] ?? 'absent', startedMs, coveredSeq, suspension }
+}
+
+/** The part behind the summary; empty for an instance that has never been quiescent. */
+export function dataBytes(record: Uint8Array): Uint8Array {
+  return record.subarray(dataOffset(record))
+}
+
+/** Encodes the data of a quiescent instance. Throws as `encodeValue` when its state cannot be kept. */
+export function encodeData(data: InstanceData): Uint8Array {
+  return encodeValue(flattenData(data))
+}
+
+export function decodeData(bytes: Uint8Array, knownIdsMax: number, loadBlock: (block: number) => unknown): InstanceData {
+  if (bytes.length === 0) return emptyData(knownIdsMax)
+  const [phase, incarnation, seq, timeMs, state, known, timers, sleeps, activities, mailbox] = decodeValue(bytes) as FlatData
+  return {
+    phase: decodePhase(phase),
+    incarnation,
+    seq,
+    timeMs,
+    state: state[0],
+    known: KnownIds.restore(knownIdsMax, known, loadBlock),
+    timers: new Map(timers.map(([name, effect, dueMs]): [string, SetTimer] => [name, { effect, dueMs }])),
+    sleeps: new Map(sleeps),
+    activities: new Map(activities),
+    mailbox: mailbox.map(unflattenInput),
+  }
+}
+
+export function encodeInput(input: Input): Uint8Array {
+  return encodeValue(flattenInput(input))
+}
+
+export function decodeInput(bytes: Uint8Array): Input {
+  return unflattenInput(decodeValue(bytes) as FlatInput)
+}
+
+/** What every node that has applied the same inputs agrees on, canonically: for digests and checkers. */
+export function canonicalData(data: InstanceData): Uint8Array {
+  const flat = flattenData(data)
+  return encodeCanonical([...flat.slice(0, 5), data.known.flat(), ...flat.slice(6)])
+}
+
+export function statusOf(phase: Phase): Summary['status'] {
+  if (phase.kind !== 'closed') return phase.kind
+  return phase.outcome.ok ? 'completed' : 'failed'
+}
+
+function flattenData(data: InstanceData): FlatData {
+  return [
+    encodePhase(data.phase),
+    data.incarnation,
+    data.seq,
+    data.timeMs,
+    data.state === undefined ? [] : [data.state],
+    data.known.saveHead(),
+    [...data.timers].map(([name, { effect, dueMs }]) => [name, effect, dueMs]),
+    [...data.sleeps],
+    [...data.activities],
+    data.mailbox.map(flattenInput),
+  ]
+}
+
+function encodePhase(phase: Phase): FlatPhase {
+  if (phase.kind === 'absent') return []
+  if (phase.kind === 'running') return [phase.startedMs]
+  return [phase.startedMs, phase.seq, phase.timeMs, phase.outcome]
+}
+
+function decodePhase(flat: FlatPhase): Phase {
+  const [startedMs, seq, timeMs, outcome] = flat
+  if (startedMs === undefined) return { kind: 'absent' }
+  if (seq === undefined || timeMs === undefined || outcome === undefined) return { kind: 'running', startedMs }
+  return { kind: 'closed', startedMs, seq, timeMs, outcome }
+}
+
+function flattenInput({ seq, timeMs, kind, name, id, encoding, payload, reply, trace, version }: Input): FlatInput {
+  return [seq, timeMs, kind, name, id ?? null, encoding === 'json', payload, reply ?? null, trace ?? null, version]
+}
+
+function unflattenInput([seq, timeMs, kind, name, id, json, payload, reply, trace, version]: FlatInput): Input {
+  return { seq, timeMs, kind, name, id: id ?? undefined, encoding: json ? 'json' : 'msgpack', payload, reply: reply ?? undefined, trace: trace ?? undefined, version }
+}
+
+function dataOffset(record: Uint8Array): number {
+  return 2 + (((record[0] ?? 0) << 8) | (record[1] ?? 0))
+}

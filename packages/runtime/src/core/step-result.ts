@@ -1,0 +1,77 @@
+/** What the host sends back: results of activities, timers that fire. Deduplicated by their effect, which is open once. */
+import { CarillonError, toErrorData, type ErrorData } from '../errors.ts'
+import { type ActivityPayload, decodePayload, type Input, type TimerPayload } from '../protocol/index.ts'
+import type { EffectId } from './effect.ts'
+import type { Instance } from './instance.ts'
+import { parsePayload } from './step-start.ts'
+import { armTimer, nextPeriod } from './timers.ts'
+
+/** Applies the result of an activity, once; a later one, or one for an unknown call, is ignored. */
+export function stepActivity(instance: Instance, input: Input): void {
+  const parsed = parsePayload(() => parseResult(decodePayload(input.payload, input.encoding)))
+  if (!parsed.ok) return ignoreMalformed(instance, input, parsed.error)
+  const { effect, outcome } = parsed.value
+  const id = effect as EffectId
+  if (!instance.data.activities.delete(id)) return instance.emit({ kind: 'ignored', input })
+  instance.emit({ kind: 'activity-done', id })
+  instance.settleWait(id, outcome)
+}
+
+/** Fires a timer: the handler of its name, or the sleep or time-out that waits for it. */
+export function stepTimer(instance: Instance, input: Input): void {
+  const parsed = parsePayload(() => parseTimer(decodePayload(input.payload, input.encoding)))
+  if (!parsed.ok) return ignoreMalformed(instance, input, parsed.error)
+  const id = parsed.value.effect as EffectId
+  const named = [...instance.data.timers].find(([, timer]) => timer.effect === id)
+  const dueMs = named?.[1].dueMs ?? instance.data.sleeps.get(id)
+  if (dueMs === undefined) return instance.emit({ kind: 'ignored', input })
+  // Never early by the journal's clock: the sender's may be ahead of it. It is asked for again.
+  if (instance.requireTurn().nowMs < dueMs) return instance.emit({ kind: 'timer', id, name: named?.[0] ?? 'sleep', dueMs })
+  instance.emit({ kind: 'timer-done', id, dueMs })
+  if (named === undefined) return fireSleep(instance, id)
+  fireNamed(instance, input, named[0], dueMs)
+}
+
+function fireSleep(instance: Instance, id: EffectId): void {
+  instance.data.sleeps.delete(id)
+  if (instance.waits.expireCondition(id)) instance.unsettled = true
+  else instance.settleWait(id, { ok: true })
+}
+
+function fireNamed(instance: Instance, input: Input, name: string, dueMs: number): void {
+  instance.data.timers.delete(name)
+  const timer = instance.implementation.timers.get(name)
+  if (timer === undefined) return instance.emit({ kind: 'ignored', input })
+  if (timer.everyMs !== undefined) armTimer(instance, name, nextPeriod(dueMs, timer.everyMs, instance.requireTurn().nowMs))
+  instance.enqueue({ input, run: () => timer.run(instance.context) })
+}
+
+function ignoreMalformed(instance: Instance, input: Input, reason: ErrorData): void {
+  instance.emit({ kind: 'dead', id: instance.requireTurn().nextEffectId(), input, reason })
+}
+
+function parseResult(value: unknown): ActivityPayload {
+  const { effect, outcome } = asObject(value)
+  if (typeof effect !== 'string') throw malformed('effect')
+  const result = asObject(outcome)
+  if (result['ok'] === true) return { effect, outcome: { ok: true, value: result['value'] } }
+  const error = asObject(result['error'])
+  const { code, message } = error
+  if (typeof code !== 'string' || typeof message !== 'string') throw malformed('outcome.error')
+  return { effect, outcome: { ok: false, error: error as unknown as ErrorData } }
+}
+
+function parseTimer(value: unknown): TimerPayload {
+  const { effect } = asObject(value)
+  if (typeof effect !== 'string') throw malformed('effect')
+  return { effect }
+}
+
+function asObject(value: unknown): { readonly [key: string]: unknown } {
+  if (typeof value !== 'object' || value === null) throw malformed('payload')
+  return value as { readonly [key: string]: unknown }
+}
+
+function malformed(field: string): CarillonError {
+  return new CarillonError('INVALID_PAYLOAD', `the result has no valid ${field}`, { details: toErrorData(field, 'INVALID_PAYLOAD') })
+}

@@ -1,0 +1,71 @@
+/** Signals: to their handler, or into the mailbox. */
+import { validate } from '../contract/schema.ts'
+import type { ErrorData } from '../errors.ts'
+import { decodePayload, encodeValue, type Input, quote } from '../protocol/index.ts'
+import type { Instance } from './instance.ts'
+import { INSTANCE_LIMITS } from './instance-data.ts'
+import { beginLife, parsePayload } from './step-start.ts'
+
+export function stepSignal(instance: Instance, input: Input): void {
+  const payload = parsePayload(() => decodePayload(input.payload, input.encoding))
+  if (!payload.ok) return instance.deadLetter(input, payload.error)
+  receiveSignal(instance, input, input.name, payload.value)
+}
+
+/** Takes one decoded signal; `input` is what carried it. */
+export function receiveSignal(instance: Instance, input: Input, name: string, raw: unknown): void {
+  const { contract, signals } = instance.implementation
+  const declared = contract.shape.signals ?? {}
+  if (!Object.hasOwn(declared, name)) return instance.deadLetter(input, unknownName(instance, 'signal', name, Object.keys(declared)))
+  const payload = parsePayload(() => validate(declared[name], raw, `the signal ${name}`))
+  if (!payload.ok) return instance.deadLetter(input, payload.error)
+  if (!ensureRunning(instance, input)) return
+  const handler = signals.get(name)
+  if (handler !== undefined) return instance.enqueue({ input, run: () => discard(handler(instance.context, payload.value)) })
+  post(instance, input, name, raw)
+}
+
+/** True when the instance runs, also because it starts by itself now; else the input has been answered and dead-lettered. */
+export function ensureRunning(instance: Instance, input: Input): boolean {
+  const { phase } = instance.data
+  if (phase.kind === 'running') return true
+  if (instance.implementation.startOnSignal) {
+    beginLife(instance, undefined)
+    return true
+  }
+  instance.deadLetter(input, phase.kind === 'closed' ? closed(instance) : notFound(instance))
+  return false
+}
+
+export function unknownName(instance: Instance, what: string, name: string, known: readonly string[]): ErrorData {
+  const list = known.length === 0 ? 'none' : known.join(', ')
+  return { code: 'UNKNOWN_NAME', message: `${instance.type} declares no ${what} ${quote(name)}; it has: ${list}` }
+}
+
+function post(instance: Instance, input: Input, name: string, raw: unknown): void {
+  // A signal that came with a start waits under its own name.
+  const signal: Input = input.kind === 'signal' ? input : asSignal(input, name, raw)
+  if (instance.waits.offer(signal)) {
+    instance.unsettled = true
+    return
+  }
+  const { mailbox } = instance.data
+  if (mailbox.length < INSTANCE_LIMITS.mailbox) return void mailbox.push(signal)
+  instance.deadLetter(input, { code: 'LIMIT_REACHED', message: `${INSTANCE_LIMITS.mailbox} signals wait in the mailbox of ${instance.type}/${instance.id} already: let its run receive them` })
+}
+
+function asSignal(input: Input, name: string, raw: unknown): Input {
+  return { ...input, kind: 'signal', name, encoding: 'msgpack', payload: encodeValue(raw) }
+}
+
+function discard(value: unknown): unknown {
+  return value instanceof Promise ? value.then(() => undefined) : undefined
+}
+
+function closed(instance: Instance): ErrorData {
+  return { code: 'CLOSED', message: `${instance.type}/${instance.id} is closed: start it again first, or declare startOnSignal` }
+}
+
+function notFound(instance: Instance): ErrorData {
+  return { code: 'NOT_FOUND', message: `there is no instance ${instance.type}/${instance.id}: start it first, or declare startOnSignal` }
+}

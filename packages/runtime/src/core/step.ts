@@ -1,0 +1,132 @@
+/**
+ * The pure step: applies one input to one instance. No I/O; asynchronous only as far as user code's own microtasks are.
+ *
+ * Invariants
+ * 1. The result depends on the instance and the input alone.
+ * 2. Every input ends as exactly one of: applied (or queued, to be applied in order), duplicate, dead-lettered, or poison (then nothing of the
+ *    turn may be kept).
+ */
+import { CarillonError, toErrorData } from '../errors.ts'
+import { type Input, type Outcome, PROTOCOL_VERSION } from '../protocol/index.ts'
+import type { Effect } from './effect.ts'
+import type { Instance } from './instance.ts'
+import { stepAdmin } from './step-admin.ts'
+import { stepActivity, stepTimer } from './step-result.ts'
+import { stepSignal } from './step-signal.ts'
+import { stepStart } from './step-start.ts'
+import { stepUpdate } from './step-update.ts'
+import { drainMicrotasks, enterTurn, leaveTurn, Turn } from './turn.ts'
+
+export type TurnResult =
+  | { readonly kind: 'applied'; readonly effects: readonly Effect[] }
+  /** User code threw, or did what it must not: throw the instance away, rebuild it without this input, and suspend it here. */
+  | { readonly kind: 'poisoned'; readonly error: unknown }
+
+/** Applies an input. Synchronous unless user code is. The caller awaits it before it does anything else (turn.ts, invariant 1). */
+export function applyInput(instance: Instance, input: Input): TurnResult | Promise<TurnResult> {
+  const turn = new Turn(instance.key, input.seq, Math.max(instance.data.timeMs, input.timeMs))
+  instance.turn = turn
+  enterTurn(turn)
+  guard(instance, () => receiveInput(instance, input))
+  // Whatever the input changed may be what a condition looks at.
+  guard(instance, () => checkConditions(instance))
+  guard(instance, () => settleClose(instance))
+  if (!instance.unsettled) return endTurn(instance, turn)
+  return settle(instance).then(() => endTurn(instance, turn))
+}
+
+/** Lets user code run as far as it can: microtasks, conditions that have come true, the close, and again while that woke something. */
+async function settle(instance: Instance): Promise<void> {
+  while (instance.unsettled && instance.poison === undefined) {
+    instance.unsettled = false
+    await drainMicrotasks()
+    guard(instance, () => checkConditions(instance))
+    guard(instance, () => settleClose(instance))
+  }
+}
+
+function endTurn(instance: Instance, turn: Turn): TurnResult {
+  if (instance.poison === undefined) guard(instance, () => instance.checkForLostCoroutine())
+  leaveTurn()
+  instance.turn = undefined
+  if (instance.poison !== undefined) return { kind: 'poisoned', error: instance.poison.error }
+  instance.data.seq = turn.seq
+  instance.data.timeMs = turn.nowMs
+  return { kind: 'applied', effects: turn.effects }
+}
+
+function receiveInput(instance: Instance, input: Input): void {
+  if (input.version !== PROTOCOL_VERSION) {
+    throw new CarillonError('UNKNOWN_VERSION', `the input at seq ${input.seq} has schema version ${input.version}, this build knows ${PROTOCOL_VERSION}: deploy the newer build, then resume`)
+  }
+  if (input.kind === 'activity') return stepActivity(instance, input)
+  if (input.kind === 'timer') return stepTimer(instance, input)
+  if (input.id !== undefined) {
+    const known = instance.data.known.get(input.id)
+    if (known !== undefined) return instance.answerRepeat(input, known.outcome)
+    instance.data.known.add(input.id, input.seq)
+  }
+  dispatch(instance, input)
+}
+
+function dispatch(instance: Instance, input: Input): void {
+  switch (input.kind) {
+    case 'start':
+      return stepStart(instance, input)
+    case 'signal':
+      return stepSignal(instance, input)
+    case 'update':
+      return stepUpdate(instance, input)
+    case 'admin':
+      return stepAdmin(instance, input)
+    default:
+      throw new CarillonError('UNKNOWN_NAME', `an input of kind ${input.kind} does not go by its id`)
+  }
+}
+
+function checkConditions(instance: Instance): void {
+  const timeouts = instance.waits.checkConditions()
+  if (timeouts === undefined) return
+  instance.unsettled = true
+  for (const id of timeouts) {
+    const dueMs = instance.data.sleeps.get(id)
+    if (dueMs === undefined) continue
+    instance.data.sleeps.delete(id)
+    instance.emit({ kind: 'timer-done', id, dueMs })
+  }
+}
+
+/** Closes the instance if that was asked for and everything in front of it is done; the inputs behind it go by the start rules. */
+function settleClose(instance: Instance): void {
+  let closable = instance.poison === undefined ? instance.takeClosable() : undefined
+  while (closable !== undefined) {
+    close(instance, closable.outcome)
+    for (const input of closable.behind) dispatch(instance, input)
+    closable = instance.poison === undefined ? instance.takeClosable() : undefined
+  }
+}
+
+function close(instance: Instance, outcome: Outcome): void {
+  const { data } = instance
+  const turn = instance.requireTurn()
+  for (const input of data.mailbox) instance.deadLetter(input, toErrorData(new CarillonError('CLOSED', `${instance.type}/${instance.id} closed before it received this signal`), 'CLOSED'))
+  for (const id of data.activities.keys()) instance.emit({ kind: 'activity-done', id })
+  for (const { effect, dueMs } of data.timers.values()) instance.emit({ kind: 'timer-done', id: effect, dueMs })
+  for (const [id, dueMs] of data.sleeps) instance.emit({ kind: 'timer-done', id, dueMs })
+  data.mailbox = []
+  data.activities = new Map()
+  data.timers = new Map()
+  data.sleeps = new Map()
+  const startedMs = data.phase.kind === 'absent' ? turn.nowMs : data.phase.startedMs
+  data.phase = { kind: 'closed', startedMs, seq: turn.seq, timeMs: turn.nowMs, outcome }
+  instance.emit({ kind: 'closed', seq: turn.seq })
+}
+
+function guard(instance: Instance, run: () => void): void {
+  if (instance.poison !== undefined) return
+  try {
+    run()
+  } catch (error) {
+    instance.poisonWith(error)
+  }
+}

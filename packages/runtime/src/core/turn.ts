@@ -1,0 +1,65 @@
+/**
+ * One turn: the application of one input to one instance.
+ *
+ * Owns: the turn's time, its random numbers, its effect ids, its list of effects; and which turn is running now.
+ * Does not own: the instance.
+ *
+ * Invariants
+ * 1. At most one turn runs at a time in a thread, and the host does no I/O of its own between `enterTurn` and `leaveTurn`.
+ * 2. Time, randomness and effect ids depend on (instance, input) alone.
+ */
+import type { InstanceKey } from '../protocol/index.ts'
+import type { Effect, EffectId } from './effect.ts'
+import { Random } from './random.ts'
+
+export class Turn {
+  readonly key: InstanceKey
+  readonly seq: number
+  /** The input's time, never before an earlier turn's of the instance. Milliseconds since the epoch. */
+  readonly nowMs: number
+  readonly effects: Effect[] = []
+  #index = 0
+  #random: Random | undefined
+
+  constructor(key: InstanceKey, seq: number, nowMs: number) {
+    this.key = key
+    this.seq = seq
+    this.nowMs = nowMs
+  }
+
+  nextEffectId(): EffectId {
+    return `${this.seq}.${this.#index++}`
+  }
+
+  get random(): Random {
+    this.#random ??= new Random(`${this.key}/${this.seq}`)
+    return this.#random
+  }
+}
+
+let running: Turn | undefined
+
+/** The turn that runs now, or undefined outside of turns. What the guarded globals ask. */
+export function currentTurn(): Turn | undefined {
+  return running
+}
+
+export function enterTurn(turn: Turn): void {
+  running = turn
+}
+
+export function leaveTurn(): void {
+  running = undefined
+}
+
+const { nextTick } = process
+
+/**
+ * Resolves when every microtask that is queued, and every one that those queue, has run: user code has gone as far as it can.
+ *
+ * The first await leaves the caller's macrotask, if it is in one; from within the microtask queue, Node runs a tick only once that queue is empty.
+ */
+export async function drainMicrotasks(): Promise<void> {
+  await undefined
+  await new Promise<void>((resolve) => nextTick(resolve))
+}
