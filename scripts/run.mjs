@@ -9,6 +9,7 @@ import { test } from './test.mjs'
 const DEADLINE_MS = 28 * 60_000
 const NEVER_MS = 0
 const REPEATED_SIGNAL_MS = 1000
+const PARENT_WATCH_MS = 500
 
 /** `prepare` is what must be in place; `run` resolves with the exit code. */
 const TASKS = {
@@ -35,7 +36,7 @@ async function main([name, ...args]) {
   const task = Object.hasOwn(TASKS, name ?? '') ? TASKS[name] : undefined
   if (!task) return complain(`Usage: node scripts/run.mjs <${Object.keys(TASKS).join('|')}> [arguments]`)
 
-  const stop = stopOnSignals(task.deadlineMs)
+  const stop = stopWhenTold(task.deadlineMs)
   const context = { args, env: { ...process.env }, signal: stop.signal, isReady: true }
   try {
     context.isReady = await prepare(task.prepare, context)
@@ -65,10 +66,12 @@ function program(path) {
 }
 
 /**
+ * A signal, the deadline, or the end of the npm that started this process, stops everything.
+ *
  * The first signal asks the children to stop; a later one ends everything at once. Not the next moment's:
  * a Ctrl-C reaches this process twice, from the terminal and from npm.
  */
-function stopOnSignals(deadlineMs) {
+function stopWhenTold(deadlineMs) {
   const controller = new AbortController()
   let firstAtMs
   const onSignal = (name) => {
@@ -82,8 +85,17 @@ function stopOnSignals(deadlineMs) {
     deadlineMs === NEVER_MS
       ? undefined
       : setTimeout(() => controller.abort(`the deadline of ${deadlineMs / 60_000} minutes`), deadlineMs)
+  // Killed without a chance to pass a signal on, npm would leave this process and its children behind.
+  const parent = process.ppid
+  const watch =
+    process.env['npm_lifecycle_event'] === undefined
+      ? undefined
+      : setInterval(() => {
+          if (process.ppid !== parent) controller.abort('SIGHUP')
+        }, PARENT_WATCH_MS)
   const close = () => {
     clearTimeout(deadline)
+    clearInterval(watch)
     for (const name of names) process.removeListener(name, onSignal)
   }
   return { signal: controller.signal, close }

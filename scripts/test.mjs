@@ -43,7 +43,7 @@ async function runVitest({ args, env, signal }) {
       join(ROOT, 'node_modules', '.bin', 'vitest'),
       ['run', ...reporters, ...args],
       {
-        env: { ...env, CARILLON_TEST_SUMMARY: file },
+        env: { ...withoutColors(env), CARILLON_TEST_SUMMARY: file },
         signal,
       },
     )
@@ -51,6 +51,11 @@ async function runVitest({ args, env, signal }) {
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** Vitest colors its output even in a pipe; here only a terminal or an explicit wish gets colors. */
+function withoutColors(env) {
+  return process.stdout.isTTY || env['FORCE_COLOR'] !== undefined ? env : { ...env, NO_COLOR: '1' }
 }
 
 /** Vitest's exit code has the last word: what it calls a failure never ends as a pass here. */
