@@ -1,3 +1,23 @@
 export type { PublishAck } from './pub-ack.ts'
 export { PipelinedPublisher, type PipelinedPublisherOptions, type PublishRequest } from './pipelined-publisher.ts'
 export { type StatusWatch, watchStatus } from './connection-status.ts'
+export { Carillon } from './carillon.ts'
+export { connect, type ConnectOptions } from './connect.ts'
+export type { NatsOptions } from './connection.ts'
+export type { HistoryEntry, HistoryOptions } from './history.ts'
+export type { InstancePage, ListOptions } from './list-instances.ts'
+export type { SignalFailure, SignalItem, SignalManyOptions, SignalManyProgress, SignalManyResult } from './signal-many.ts'
+export type { AnyShape } from './target.ts'
+export {
+  type Accepted,
+  type NamedSignal,
+  type ReadOptions,
+  type ResultOf,
+  type SendOptions,
+  type SignalWithStart,
+  type StartArgs,
+  type StartOptions,
+  type UpdateOptions,
+  type UpdateResult,
+  WorkflowHandle,
+} from './workflow-handle.ts'

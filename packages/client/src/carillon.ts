@@ -1,0 +1,71 @@
+/** A connection to one Carillon cluster. */
+import type { Contract, ContractShape } from '@carillon/runtime'
+import type { ClusterRecord } from '@carillon/runtime/protocol'
+
+import { type InstancePage, listInstances, type ListOptions } from './list-instances.ts'
+import type { Session } from './session.ts'
+import { type SignalItem, signalMany, type SignalManyOptions, type SignalManyResult } from './signal-many.ts'
+import { type AnyShape, createTarget } from './target.ts'
+import { WorkflowHandle } from './workflow-handle.ts'
+
+/** Made by `connect`. It survives reconnects; one is enough for a process. */
+export class Carillon {
+  readonly #session: Session
+  readonly #cluster: ClusterRecord
+
+  constructor(session: Session, cluster: ClusterRecord) {
+    this.#session = session
+    this.#cluster = cluster
+  }
+
+  /** What the cluster's nodes have agreed on. */
+  get cluster(): ClusterRecord {
+    return this.#cluster
+  }
+
+  /**
+   * A handle on one instance, which may exist or not. With the name of a type instead of a contract nothing is checked before it is sent.
+   *
+   * @throws INVALID_ID when the id is none.
+   */
+  workflow<Shape extends ContractShape>(contract: Contract<Shape>, id: string): WorkflowHandle<Shape>
+  workflow(type: string, id: string): WorkflowHandle<AnyShape>
+  workflow(workflow: Contract | string, id: string): WorkflowHandle<ContractShape> {
+    return new WorkflowHandle(this.#session, createTarget(this.#session.subjects, workflow, id))
+  }
+
+  /**
+   * Sends signals from an iterable with many under way, in order per instance; takes items only while there is room.
+   *
+   * @throws at the first failure, unless `onError` is `collect`: the error has the failed signal's code, names it, and says how far all went.
+   */
+  signalMany<C extends Contract>(
+    items: Iterable<SignalItem<C> & { readonly workflow: C }> | AsyncIterable<SignalItem<C> & { readonly workflow: C }>,
+    options: SignalManyOptions = {},
+  ): Promise<SignalManyResult> {
+    return this.#session.track(() => signalMany(this.#session, items, options))
+  }
+
+  /** One page of the instances of the cluster, in a stable order. Rows are as of the moment each partition was read. */
+  list(options: ListOptions = {}): Promise<InstancePage> {
+    return listInstances(this.#session, options)
+  }
+
+  /** Undefined while there is room for more inputs, else a promise of it: a sender of many awaits it between calls. */
+  ready(): Promise<void> | undefined {
+    return this.#session.ready()
+  }
+
+  /**
+   * Takes nothing more, waits until what was sent is acknowledged (at most the publisher's retry budget of 30 s), and disconnects. Calls that
+   * wait for an outcome reject with CLOSING. Safe to call again.
+   */
+  close(): Promise<void> {
+    return this.#session.close()
+  }
+
+  /** For `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}

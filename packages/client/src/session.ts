@@ -1,0 +1,110 @@
+/**
+ * What the handles of one connection share.
+ *
+ * Owns: the publisher, the reply inbox, the requests; the connection, which it closes last.
+ * Invariants
+ * 1. Inputs to one instance are published in the order of the calls of `send`, so nothing before it waits.
+ * 2. When `close` resolves, every call has settled and nothing of this client runs.
+ */
+import { CarillonError } from '@carillon/runtime'
+import { type ReplyPayload, Subjects } from '@carillon/runtime/protocol'
+import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
+import type { NatsConnection } from '@nats-io/transport-node'
+
+import { Deadline } from './deadline.ts'
+import { formatInput, InputSender, type OutgoingInput, type SentInput } from './input-sender.ts'
+import { awaitOutcome } from './outcome.ts'
+import { PipelinedPublisher } from './pipelined-publisher.ts'
+import { ReplyInbox } from './reply-inbox.ts'
+import { RpcClient } from './rpc-client.ts'
+
+/** An applied input: how it ended, and its id. */
+export interface AppliedInput extends ReplyPayload {
+  readonly id: string
+}
+
+export class Session {
+  readonly subjects: Subjects
+  readonly rpc: RpcClient
+  /** Aborted when the client closes: waits end then. */
+  readonly closing: AbortSignal
+  readonly #nc: NatsConnection
+  readonly #publisher: PipelinedPublisher
+  readonly #sender: InputSender
+  readonly #replies: ReplyInbox
+  readonly #waits = new AbortController()
+  readonly #running = new Set<Promise<unknown>>()
+  #closed: Promise<void> | undefined
+
+  constructor(nc: NatsConnection, subjects: Subjects, inboxPrefix: string | undefined) {
+    this.#nc = nc
+    this.subjects = subjects
+    this.closing = this.#waits.signal
+    this.#publisher = new PipelinedPublisher(nc)
+    this.#sender = new InputSender(subjects, this.#publisher)
+    this.#replies = new ReplyInbox(nc, inboxPrefix)
+    this.rpc = new RpcClient(nc, subjects, this.closing)
+  }
+
+  /** Sends one input (invariant 1). Throws as `InputSender.send`, and CLOSING. */
+  send(input: OutgoingInput): SentInput {
+    this.#throwIfClosed()
+    return this.#sender.send(input)
+  }
+
+  /** Undefined while there is room for more inputs, else a promise of it. */
+  ready(): Promise<void> | undefined {
+    return this.#publisher.ready()
+  }
+
+  /** Sends one input and waits until it is applied. Throws as `send` and as `awaitOutcome`. */
+  async sendAndWait(input: Omit<OutgoingInput, 'reply'>, timeoutMs: number): Promise<AppliedInput> {
+    const deadline = new Deadline(timeoutMs)
+    const awaited = this.#replies.expect()
+    try {
+      const { id, seq } = this.send({ ...input, reply: awaited.subject })
+      const what = formatInput(input)
+      const reply = await this.track(() => awaitOutcome(this.rpc, { target: input.target, what, id, seq, awaited, deadline }))
+      return { ...reply, id }
+    } finally {
+      awaited.forget()
+    }
+  }
+
+  /** Runs something that `close` waits for. */
+  async track<T>(run: () => Promise<T>): Promise<T> {
+    this.#throwIfClosed()
+    const running = run()
+    this.#running.add(running)
+    try {
+      return await running
+    } finally {
+      this.#running.delete(running)
+    }
+  }
+
+  /** For reads of the journal. */
+  jetStream(): Promise<JetStreamManager> {
+    this.#throwIfClosed()
+    return jetstreamManager(this.#nc, { checkAPI: false })
+  }
+
+  /** Waits for what was sent to be acknowledged, ends what waits for outcomes, and closes the connection (invariant 2). Safe to call again. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    await this.#publisher.close()
+    this.#waits.abort()
+    this.#replies.close()
+    // Requests on their way end with the connection.
+    await this.#nc.close()
+    await Promise.allSettled(this.#running)
+  }
+
+  #throwIfClosed(): void {
+    if (this.#closed !== undefined) throw new CarillonError('CLOSING', 'the client is closed: connect again')
+  }
+}

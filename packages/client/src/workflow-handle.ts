@@ -1,0 +1,240 @@
+/** A typed handle on one instance. It holds no resources: make as many as you like. */
+import type { Args, ContractShape, FieldOf, InputOf, OutputOf, QueryNames, QueryOf, SignalNames, SignalSchema, UpdateNames, UpdateOf } from '@carillon/runtime'
+import { fromErrorData, validate } from '@carillon/runtime'
+import type { Description, Outcome, RpcRequest, StartPayload } from '@carillon/runtime/protocol'
+
+import { Deadline } from './deadline.ts'
+import { type HistoryEntry, type HistoryOptions, readHistory } from './history.ts'
+import type { OutgoingInput } from './input-sender.ts'
+import { OUTCOME_TIMEOUT_MS, READ_TIMEOUT_MS, RESULT_TIMEOUT_MS } from './limits.ts'
+import { isOutcome } from './reply-inbox.ts'
+import type { Session } from './session.ts'
+import { formatTarget, payloadSchema, type Target } from './target.ts'
+
+/** How one input is sent. */
+export interface SendOptions {
+  /** The idempotency key: the instance applies one input of an id, and answers repeats with its outcome. Made up when absent. */
+  readonly id?: string | undefined
+  /** `accepted` (the default) resolves when the input is durable, `applied` when its handler is done, or rejects with its error. */
+  readonly wait?: 'accepted' | 'applied' | undefined
+  /** How long `applied` waits; default 30,000. */
+  readonly timeoutMs?: number | undefined
+  /** W3C trace context, handed on to the workflow. */
+  readonly traceparent?: string | undefined
+}
+
+export interface StartOptions extends SendOptions {
+  /** When the instance runs already: `fail` (the default of `start`) tells a sender that waits ALREADY_STARTED, `use` goes on with it. */
+  readonly ifRunning?: 'fail' | 'use' | undefined
+}
+
+export interface UpdateOptions {
+  readonly id?: string | undefined
+  readonly timeoutMs?: number | undefined
+  readonly traceparent?: string | undefined
+}
+
+export interface ReadOptions {
+  /** The read sees the journal at least up to this sequence. It always sees what this handle has sent. */
+  readonly minSeq?: number | undefined
+  /** Default 15,000. */
+  readonly timeoutMs?: number | undefined
+}
+
+/** A durable input. */
+export interface Accepted {
+  /** Its place in the journal. */
+  readonly seq: number
+  /** Its idempotency key: send it again with this one when in doubt. */
+  readonly id: string
+  /** True when the instance is known to have had an input with this id before. Only an instance knows, so it takes `wait: 'applied'` to tell. */
+  readonly duplicate: boolean
+}
+
+/** The payload as an argument: at its place, but optional where the schema takes `undefined`. */
+export type PayloadArgs<S> = Args<S> extends [] ? [payload?: undefined] : Args<S>
+export type StartArgs<Shape extends ContractShape> = Shape extends { readonly input: infer S } ? PayloadArgs<S> : [input?: undefined]
+export type ResultOf<Shape extends ContractShape> = Shape extends { readonly result: infer S } ? OutputOf<S> : unknown
+
+/** What an update's caller gets. */
+export type UpdateResult<Shape extends ContractShape, Name> = OutputOf<FieldOf<UpdateOf<Shape, Name>, 'output'>>
+
+/** One signal by name with its payload; optional where the schema takes `undefined`. */
+export type NamedSignal<Shape extends ContractShape> = {
+  [Name in SignalNames<Shape>]: undefined extends InputOf<SignalSchema<Shape, Name>>
+    ? { readonly name: Name; readonly payload?: InputOf<SignalSchema<Shape, Name>> }
+    : [InputOf<SignalSchema<Shape, Name>>] extends [void]
+      ? { readonly name: Name; readonly payload?: undefined }
+      : { readonly name: Name; readonly payload: InputOf<SignalSchema<Shape, Name>> }
+}[SignalNames<Shape>]
+
+/** What `signalWithStart` sends as one input; `input` is optional where the schema takes `undefined`. */
+export type SignalWithStart<Shape extends ContractShape> = { readonly signal: NamedSignal<Shape> } & (StartArgs<Shape> extends [input: infer Input]
+  ? { readonly input: Input }
+  : { readonly input?: StartArgs<Shape>[0] })
+
+const RESULT_HOLD_MS = 5_000
+
+/** One instance, as a producer sees it. Inputs that one handle sends are stored in the order of the calls. */
+export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
+  readonly #session: Session
+  readonly #target: Target
+  #lastSeq = 0
+
+  /** Made by `Carillon.workflow`. */
+  constructor(session: Session, target: Target) {
+    this.#session = session
+    this.#target = target
+  }
+
+  get type(): string {
+    return this.#target.type
+  }
+
+  get id(): string {
+    return this.#target.id
+  }
+
+  /** The highest sequence that this handle has seen: its reads see the journal at least up to there. 0 at first. */
+  get lastSeq(): number {
+    return this.#lastSeq
+  }
+
+  /**
+   * Starts the instance.
+   *
+   * @throws INVALID_PAYLOAD, INVALID_ID, PAYLOAD_TOO_LARGE: nothing was sent. @throws NOT_ACKNOWLEDGED when it may or may not be stored: send it
+   * again with the same id. @throws ALREADY_STARTED with `wait: 'applied'`, and what `signal` throws then.
+   */
+  async start(...args: [...StartArgs<Shape>, options?: StartOptions]): Promise<Accepted> {
+    const [input, options = {}] = args as readonly unknown[] as [unknown, StartOptions?]
+    return this.#start(input, undefined, options.ifRunning ?? 'fail', options)
+  }
+
+  /**
+   * Sends a signal: durable when this resolves.
+   *
+   * @throws as `start`. @throws TIMEOUT or NO_NODE, with `wait: 'applied'`, when the accepted signal was not applied in time: it will be.
+   * @throws what its handler made of it, with `wait: 'applied'`: HANDLER_FAILED, SUSPENDED, NOT_FOUND, CLOSED.
+   */
+  async signal<Name extends SignalNames<Shape>>(name: Name, ...args: [...PayloadArgs<SignalSchema<Shape, Name>>, options?: SendOptions]): Promise<Accepted> {
+    const [payload, options = {}] = args as readonly unknown[] as [unknown, SendOptions?]
+    validate(payloadSchema(this.#target, 'signal', name), payload, `signal ${name} of ${this.type}`)
+    return this.#send({ target: this.#target, kind: 'signal', name, payload }, options)
+  }
+
+  /** Starts the instance unless it runs, and sends it a signal, as ONE input: both happen or neither. Throws as `signal`. */
+  async signalWithStart(both: SignalWithStart<Shape>, options: StartOptions = {}): Promise<Accepted> {
+    const { input, signal } = both as { readonly input?: unknown; readonly signal: { readonly name: string; readonly payload?: unknown } }
+    validate(payloadSchema(this.#target, 'signal', signal.name), signal.payload, `signal ${signal.name} of ${this.type}`)
+    return this.#start(input, { name: signal.name, payload: signal.payload }, options.ifRunning ?? 'use', options)
+  }
+
+  /**
+   * Sends an update and gives what its handler returns.
+   *
+   * @throws UPDATE_REJECTED when its validator refuses. @throws as `signal` with `wait: 'applied'`.
+   */
+  async update<Name extends UpdateNames<Shape>>(
+    name: Name,
+    ...args: [...PayloadArgs<FieldOf<UpdateOf<Shape, Name>, 'input'>>, options?: UpdateOptions]
+  ): Promise<UpdateResult<Shape, Name>> {
+    const [payload, options = {}] = args as readonly unknown[] as [unknown, UpdateOptions?]
+    validate(payloadSchema(this.#target, 'update', name), payload, `update ${name} of ${this.type}`)
+    const input = { target: this.#target, kind: 'update', name, payload, id: options.id, traceparent: options.traceparent } as const
+    const applied = await this.#session.sendAndWait(input, options.timeoutMs ?? OUTCOME_TIMEOUT_MS)
+    this.#saw(applied.seq)
+    return valueOf(applied.outcome) as UpdateResult<Shape, Name>
+  }
+
+  /**
+   * Reads from the instance. It sees at least what this handle has sent before.
+   *
+   * @throws NOT_FOUND when there is no such instance. @throws QUERY_FAILED when the query throws. @throws TIMEOUT or NO_NODE when no answer came.
+   */
+  async query<Name extends QueryNames<Shape>>(
+    name: Name,
+    ...args: [...PayloadArgs<FieldOf<QueryOf<Shape, Name>, 'input'>>, options?: ReadOptions]
+  ): Promise<OutputOf<FieldOf<QueryOf<Shape, Name>, 'output'>>> {
+    const [input, options = {}] = args as readonly unknown[] as [unknown, ReadOptions?]
+    validate(payloadSchema(this.#target, 'query', name), input, `query ${name} of ${this.type}`)
+    const minSeq = this.#minSeq(options)
+    const request = { op: 'query', key: this.#target.key, name, input, minSeq } as const
+    return (await this.#read(`query ${name} of ${formatTarget(this.#target)}`, options, request)) as OutputOf<FieldOf<QueryOf<Shape, Name>, 'output'>>
+  }
+
+  /** What is known of the instance. Throws as `query`. */
+  async describe(options: ReadOptions = {}): Promise<Description> {
+    const request = { op: 'describe', key: this.#target.key, minSeq: this.#minSeq(options) } as const
+    return (await this.#read(`describe of ${formatTarget(this.#target)}`, options, request)) as Description
+  }
+
+  /**
+   * Waits until the instance has closed, and gives its result.
+   *
+   * @param options.timeoutMs default one hour.
+   * @throws WORKFLOW_FAILED when it failed. @throws NOT_FOUND when there is no such instance. @throws TIMEOUT or NO_NODE when it is not known in time.
+   */
+  async result(options: ReadOptions = {}): Promise<ResultOf<Shape>> {
+    const minSeq = this.#minSeq(options)
+    const { key, partition } = this.#target
+    const call = {
+      partition,
+      what: `the result of ${formatTarget(this.#target)}`,
+      deadline: new Deadline(options.timeoutMs ?? RESULT_TIMEOUT_MS),
+      holdMs: RESULT_HOLD_MS,
+      request: (waitMs: number) => ({ op: 'result', key, minSeq, waitMs }) as const,
+    }
+    const outcome = await this.#session.track(() => this.#session.rpc.call(call))
+    return (isOutcome(outcome) ? valueOf(outcome) : outcome) as ResultOf<Shape>
+  }
+
+  /** The inputs of the instance in the journal's order, as far back as the journal is kept, up to its end at the time of the call. */
+  history(options: HistoryOptions = {}): AsyncIterableIterator<HistoryEntry> {
+    return readHistory(this.#session, this.#target, options)
+  }
+
+  /** Lets a suspended instance go on at the input that suspended it. Throws as `signal`. */
+  async resume(options: SendOptions = {}): Promise<Accepted> {
+    return this.#send({ target: this.#target, kind: 'admin', name: 'resume', payload: undefined }, options)
+  }
+
+  async #start(input: unknown, signal: StartPayload['signal'], ifRunning: 'fail' | 'use', options: StartOptions): Promise<Accepted> {
+    const { shape } = this.#target
+    if (shape !== undefined) validate(shape.input, input, `the start of ${this.type}`)
+    const payload: StartPayload = { input, ifRunning, ...(signal === undefined ? {} : { signal }) }
+    return this.#send({ target: this.#target, kind: 'start', payload }, options)
+  }
+
+  async #send(input: OutgoingInput, { id, traceparent, wait, timeoutMs }: SendOptions): Promise<Accepted> {
+    if (wait === 'applied') {
+      const applied = await this.#session.sendAndWait({ ...input, id, traceparent }, timeoutMs ?? OUTCOME_TIMEOUT_MS)
+      this.#saw(applied.seq)
+      valueOf(applied.outcome)
+      return { seq: applied.seq, id: applied.id, duplicate: applied.duplicate }
+    }
+    const sent = this.#session.send({ ...input, id, traceparent })
+    const seq = await sent.seq
+    this.#saw(seq)
+    return { seq, id: sent.id, duplicate: false }
+  }
+
+  #read(what: string, options: ReadOptions, request: RpcRequest): Promise<unknown> {
+    const deadline = new Deadline(options.timeoutMs ?? READ_TIMEOUT_MS)
+    const call = { partition: this.#target.partition, what, deadline, holdMs: 0, request: () => request }
+    return this.#session.track(() => this.#session.rpc.call(call))
+  }
+
+  #minSeq(options: ReadOptions): number {
+    return Math.max(this.#lastSeq, options.minSeq ?? 0)
+  }
+
+  #saw(seq: number): void {
+    this.#lastSeq = Math.max(this.#lastSeq, seq)
+  }
+}
+
+function valueOf(outcome: Outcome): unknown {
+  if (outcome.ok) return outcome.value
+  throw fromErrorData(outcome.error)
+}
