@@ -100,7 +100,12 @@ export class MemoryStore implements OrderedStore {
 
   async commit(writes: readonly Write[]): Promise<void> {
     this.#checkOpen()
-    const batch = writes.map(({ table, key, value }) => ({ table, key: checkStoreKey(key), value: value?.slice() }))
+    // Not `value.slice()`: a Buffer's shares its memory.
+    const batch = writes.map(({ table, key, value }) => ({
+      table,
+      key: checkStoreKey(key),
+      value: value && new Uint8Array(value),
+    }))
     const failure = this.#nextFailure
     this.#nextFailure = undefined
     if (failure !== undefined) throw storageFailed(failure.cause)
