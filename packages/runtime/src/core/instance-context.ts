@@ -10,6 +10,9 @@ import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
 import { armTimer, disarmTimer } from './timers.ts'
 
+/** The latest moment of a timer: its key has 12 hex digits. */
+const TIMER_MS_MAX = 2 ** 47 - 1
+
 type Level = 'debug' | 'info' | 'warn' | 'error'
 
 export class InstanceContext implements Context {
@@ -144,7 +147,7 @@ export class InstanceContext implements Context {
       const control: TimerControl = {
         set: (delay) => armTimer(instance, name, this.now() + toMs(delay)),
         setAt(timeMs) {
-          if (!Number.isFinite(timeMs)) throw new CarillonError('INVALID_DURATION', `the timer ${name} cannot be set to ${String(timeMs)}: give milliseconds since the epoch`)
+          if (!Number.isFinite(timeMs) || timeMs > TIMER_MS_MAX) throw new CarillonError('INVALID_DURATION', `the timer ${name} cannot be set to ${String(timeMs)}: give milliseconds since the epoch, before the year 6000`)
           armTimer(instance, name, Math.round(timeMs))
         },
         cancel: () => disarmTimer(instance, name),

@@ -1,10 +1,12 @@
 /** What the host sends back: results of activities, timers that fire. Deduplicated by their effect, which is open once. */
-import { CarillonError, toErrorData, type ErrorData } from '../errors.ts'
+import { CarillonError, type ErrorData } from '../errors.ts'
 import { type ActivityPayload, decodePayload, type Input, type TimerPayload } from '../protocol/index.ts'
 import type { EffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { parsePayload } from './step-start.ts'
 import { armTimer, nextPeriod } from './timers.ts'
+
+const EFFECT_ID = /^\d{1,15}\.\d{1,7}$/
 
 /** Applies the result of an activity, once; a later one, or one for an unknown call, is ignored. */
 export function stepActivity(instance: Instance, input: Input): void {
@@ -12,8 +14,9 @@ export function stepActivity(instance: Instance, input: Input): void {
   if (!parsed.ok) return ignoreMalformed(instance, input, parsed.error)
   const { effect, outcome } = parsed.value
   const id = effect as EffectId
-  if (!instance.data.activities.delete(id)) return instance.emit({ kind: 'ignored', input })
+  // Done also where nobody waits: a rolled-back turn may have left it pending.
   instance.emit({ kind: 'activity-done', id })
+  if (!instance.data.activities.delete(id)) return instance.emit({ kind: 'ignored', input })
   instance.settleWait(id, outcome)
 }
 
@@ -24,7 +27,10 @@ export function stepTimer(instance: Instance, input: Input): void {
   const id = parsed.value.effect as EffectId
   const named = [...instance.data.timers].find(([, timer]) => timer.effect === id)
   const dueMs = named?.[1].dueMs ?? instance.data.sleeps.get(id)
-  if (dueMs === undefined) return instance.emit({ kind: 'ignored', input })
+  if (dueMs === undefined) {
+    instance.emit({ kind: 'timer-done', id, dueMs: parsed.value.dueMs })
+    return instance.emit({ kind: 'ignored', input })
+  }
   // Never early by the journal's clock: the sender's may be ahead of it. It is asked for again.
   if (instance.requireTurn().nowMs < dueMs) return instance.emit({ kind: 'timer', id, name: named?.[0] ?? 'sleep', dueMs })
   instance.emit({ kind: 'timer-done', id, dueMs })
@@ -52,7 +58,7 @@ function ignoreMalformed(instance: Instance, input: Input, reason: ErrorData): v
 
 function parseResult(value: unknown): ActivityPayload {
   const { effect, outcome } = asObject(value)
-  if (typeof effect !== 'string') throw malformed('effect')
+  if (typeof effect !== 'string' || !EFFECT_ID.test(effect)) throw malformed('effect')
   const result = asObject(outcome)
   if (result['ok'] === true) return { effect, outcome: { ok: true, value: result['value'] } }
   const error = asObject(result['error'])
@@ -62,9 +68,10 @@ function parseResult(value: unknown): ActivityPayload {
 }
 
 function parseTimer(value: unknown): TimerPayload {
-  const { effect } = asObject(value)
-  if (typeof effect !== 'string') throw malformed('effect')
-  return { effect }
+  const { effect, dueMs } = asObject(value)
+  if (typeof effect !== 'string' || !EFFECT_ID.test(effect)) throw malformed('effect')
+  if (!Number.isSafeInteger(dueMs)) throw malformed('dueMs')
+  return { effect, dueMs: dueMs as number }
 }
 
 function asObject(value: unknown): { readonly [key: string]: unknown } {
@@ -73,5 +80,5 @@ function asObject(value: unknown): { readonly [key: string]: unknown } {
 }
 
 function malformed(field: string): CarillonError {
-  return new CarillonError('INVALID_PAYLOAD', `the result has no valid ${field}`, { details: toErrorData(field, 'INVALID_PAYLOAD') })
+  return new CarillonError('INVALID_PAYLOAD', `the result has no valid ${field}: see docs/protocol.md`)
 }

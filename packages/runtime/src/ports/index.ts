@@ -1,2 +1,5 @@
+export * from './bus.ts'
+export * from './clock.ts'
 export * from './input-log.ts'
+export * from './logger.ts'
 export * from './ordered-store.ts'

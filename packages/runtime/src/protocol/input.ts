@@ -22,7 +22,9 @@ export const HEADERS = {
   reasonText: 'Carillon-Reason-Text',
   /** On dead letters: where the input stands in the journal. */
   originSeq: 'Carillon-Seq',
+  /** Kind and name of the input, or the whole subject where it names no instance. */
   originSubject: 'Carillon-Subject',
+  originEncoding: 'Carillon-Origin-Encoding',
 } as const
 
 export const PROTOCOL_VERSION = '1'
@@ -65,6 +67,8 @@ export interface ActivityPayload {
 /** Payload of a `timer` input. */
 export interface TimerPayload {
   readonly effect: string
+  /** When it was due, milliseconds since the epoch. */
+  readonly dueMs: number
 }
 
 /** How something ended. */

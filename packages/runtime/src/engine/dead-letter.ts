@@ -1,0 +1,28 @@
+/** A dead letter as a message: the input as it came, and why it was not applied. */
+import { HEADERS, type Partition, type Subjects } from '../protocol/index.ts'
+import type { DeadLetter } from './pending-effect.ts'
+
+/** Header values are one line of ASCII; the text of a reason may quote anything. */
+const UNSAFE = /[^\u0020-\u007e]/g
+
+export function deadLetterMessage(
+  subjects: Subjects,
+  partition: Partition,
+  { key, id, input, subject, reason }: DeadLetter,
+): { readonly subject: string; readonly headers: Readonly<Record<string, string>>; readonly payload: Uint8Array } {
+  const headers: Record<string, string> = {
+    // Emitting it again is safe: the stream drops repeats within its window, and readers know the effect's id.
+    [HEADERS.natsId]: `${key ?? 'malformed'}/${id}`,
+    [HEADERS.reasonCode]: reason.code,
+    [HEADERS.reasonText]: reason.message.replace(UNSAFE, '?').slice(0, 500),
+    [HEADERS.originSeq]: String(input.seq),
+    [HEADERS.originEncoding]: input.encoding,
+    [HEADERS.originSubject]: (subject ?? subjectOf(input.kind, input.name)).replace(UNSAFE, '?').slice(0, 500),
+  }
+  if (input.id !== undefined) headers[HEADERS.id] = input.id
+  return { subject: key === undefined ? subjects.deadMalformed : subjects.dead(partition, key), headers, payload: input.payload }
+}
+
+function subjectOf(kind: string, name: string): string {
+  return name === '' ? kind : `${kind}.${name}`
+}

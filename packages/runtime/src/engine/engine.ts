@@ -1,0 +1,395 @@
+/**
+ * The engine of one node (or of one thread of it): reads the journal, applies it to its partitions, sees to their effects, and commits.
+ *
+ * Owns: the reader, the pace of turns and commits, the activity runner, the timer service, the rpc subjects.
+ * Does not own: connections and files (they come as ports), nor which partitions are its own.
+ *
+ * Invariants
+ * 1. Turns, collects and reads of instances exclude each other (`turns`); no effect leaves while a turn runs.
+ * 2. The store never shows a position without everything that the inputs up to there changed (one batch).
+ * 3. Nothing is emitted before the journal's end, as of the start, has been applied: effects that are done by then are not done again.
+ * 4. A journal that ends before a saved position, or is another stream, stops the engine: it never builds upon lost data.
+ */
+import type { ActivityImplementations } from '../contract/activities.ts'
+import type { Implementation } from '../contract/implement.ts'
+import { drainMicrotasks, type Effect, installGuards, parseInput, type TimerRow } from '../core/index.ts'
+import type { Bus, Clock, InputLog, Logger, LogMessage, LogReader, OrderedStore, Write } from '../ports/index.ts'
+import {
+  encodeToken,
+  encodeValue,
+  HEADERS,
+  type Input,
+  type InstanceKey,
+  type Outcome,
+  parseKey,
+  type Partition as PartitionNumber,
+  PROTOCOL_VERSION,
+  type Subjects,
+} from '../protocol/index.ts'
+import { ActivityRunner, callId } from './activity-runner.ts'
+import { deadLetterMessage } from './dead-letter.ts'
+import { ENGINE_LIMITS, type EngineLimits } from './engine-limits.ts'
+import { checkJournal, rememberJournal } from './journal-check.ts'
+import { Mutex } from './mutex.ts'
+import { noFailpoints, type ReachFailpoint } from './failpoints.ts'
+import { Partition, type PartitionSink } from './partition.ts'
+import type { ActivityCall, DeadLetter, PendingEffect } from './pending-effect.ts'
+import { PendingEffects } from './pending-effects.ts'
+import { RpcService } from './rpc-service.ts'
+import { TimerService } from './timer-service.ts'
+
+/** Commits between two that save the position of every partition: idle ones would else be read again from far back. */
+const POSITION_EVERY_COMMITS = 20
+/** Turns between two looks at the clock. */
+const TURNS_PER_LOOK = 16
+
+export interface EngineOptions {
+  readonly subjects: Subjects
+  readonly partitions: readonly PartitionNumber[]
+  readonly implementations: readonly Implementation[]
+  readonly activities: readonly ActivityImplementations[]
+  readonly log: InputLog
+  readonly store: OrderedStore
+  readonly bus: Bus
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Called once when the engine cannot go on; it takes no more inputs then. */
+  readonly onFailed: (error: unknown) => void
+  readonly limits?: Partial<EngineLimits>
+  readonly reach?: ReachFailpoint
+}
+
+/** Counted since the start. */
+export interface EngineCounts {
+  applied: number
+  duplicate: number
+  ignored: number
+  dead: number
+  suspended: number
+  commits: number
+}
+
+export class Engine {
+  readonly #options: EngineOptions
+  readonly #limits: EngineLimits
+  readonly #reach: ReachFailpoint
+  readonly #turns = new Mutex()
+  readonly #partitions = new Map<PartitionNumber, Partition>()
+  readonly #pending = new Map<PartitionNumber, PendingEffects>()
+  readonly #runner: ActivityRunner
+  readonly #timers: TimerService
+  readonly #rpc: RpcService
+  readonly #tasks = new Set<Promise<unknown>>()
+  readonly counts: EngineCounts = { applied: 0, duplicate: 0, ignored: 0, dead: 0, suspended: 0, commits: 0 }
+  /** Effects of turns, kept until no turn runs. */
+  #outgoing: (() => void)[] = []
+  /** Timers that the next commit makes visible, and those that it removes. */
+  #timerNews: (() => void)[] = []
+  #deadInFlight = 0
+  #reader: LogReader | undefined
+  #stopServing: (() => Promise<void>)[] = []
+  #readSeq = 0
+  #catchUpSeq = 0
+  #muted = true
+  #cancelCommit: (() => void) | undefined
+  #committing: Promise<void> | undefined
+  #phase: 'new' | 'running' | 'failed' | 'closed' = 'new'
+  readonly #caughtUp: Promise<void>
+  #reportCaughtUp: () => void = () => {}
+
+  constructor(options: EngineOptions) {
+    this.#options = options
+    this.#limits = { ...ENGINE_LIMITS, ...options.limits }
+    this.#reach = options.reach ?? noFailpoints
+    const { store, clock, logger } = options
+    this.#caughtUp = new Promise((resolve) => (this.#reportCaughtUp = resolve))
+    this.#runner = new ActivityRunner({
+      implementations: new Map(options.activities.map((activities) => [encodeToken(activities.contract.name), activities])),
+      clock,
+      logger,
+      activitiesMax: this.#limits.activitiesMax,
+      activityQueueMax: this.#limits.activityQueueMax,
+      complete: (call, outcome) => this.#storeResult(call, outcome),
+    })
+    this.#timers = new TimerService({ store, clock, logger, inFlightMax: this.#limits.timersInFlightMax, fire: (partition, row, name) => this.#storeFiring(partition, row, name) })
+    this.#rpc = new RpcService({ store, clock, turns: this.#turns })
+    const implementations = new Map(options.implementations.map((implementation) => [encodeToken(implementation.contract.name) as string, implementation]))
+    for (const number of options.partitions) {
+      this.#partitions.set(number, new Partition({ number, store, implementations, sink: this.#sinkOf() }))
+      this.#pending.set(number, new PendingEffects(number, store, (effect) => this.#admit(number, effect)))
+    }
+  }
+
+  /** Resolves when the journal, as it was at the start, has been applied and effects go out. */
+  get caughtUp(): Promise<void> {
+    return this.#caughtUp
+  }
+
+  /** The highest sequence that has been applied. */
+  get position(): number {
+    return this.#readSeq
+  }
+
+  get residents(): number {
+    return sum(this.#partitions.values(), (partition) => partition.residents)
+  }
+
+  /**
+   * Starts to read and apply.
+   *
+   * @throws JOURNAL_BEHIND, JOURNAL_REPLACED when the journal is not the one that the store was built from, or ends before it.
+   */
+  async start(): Promise<void> {
+    const { log, store, logger } = this.#options
+    installGuards()
+    const bounds = await log.bounds()
+    const positions = [...this.#partitions.values()].map((partition) => partition.position)
+    checkJournal(store, bounds, positions)
+    await rememberJournal(store, bounds)
+    this.#phase = 'running'
+    this.#readSeq = Math.min(...positions)
+    this.#catchUpSeq = bounds.lastSeq
+    logger.info({ fromSeq: this.#readSeq + 1, toSeq: this.#catchUpSeq, partitions: positions.length }, 'reading the journal')
+    this.#reader = log.read({
+      partitions: this.#options.partitions,
+      fromSeq: this.#readSeq + 1,
+      onMessages: (messages) => this.#turns.run(() => this.#applyAll(messages)),
+      onFailed: (error) => this.#fail(error),
+    })
+    if (this.#readSeq >= this.#catchUpSeq) this.#background(this.#goLive())
+  }
+
+  /** Finishes the turns that run, commits, and resolves when nothing is left running. Pending effects stay pending. */
+  async close(): Promise<void> {
+    if (this.#phase === 'closed') return
+    const wasRunning = this.#phase === 'running'
+    this.#phase = 'closed'
+    await this.#reader?.close()
+    await Promise.all(this.#stopServing.map((stop) => stop()))
+    await this.#timers.close()
+    await this.#runner.close()
+    this.#cancelCommit?.()
+    await this.#committing
+    await this.#turns.run(async () => {})
+    if (wasRunning) await this.#commit(true)
+    while (this.#tasks.size > 0) await Promise.all(this.#tasks)
+  }
+
+  async #applyAll(messages: readonly LogMessage[]): Promise<void> {
+    const { clock } = this.#options
+    let sliceEndMs = performance.now() + this.#limits.sliceMs
+    let turns = 0
+    await drainMicrotasks()
+    for (const message of messages) {
+      if (this.#phase !== 'running') return
+      const applied = this.#applyOne(message)
+      if (applied !== undefined) await applied
+      this.#readSeq = message.seq
+      this.#reach('after-apply')
+      if (++turns % TURNS_PER_LOOK !== 0 || performance.now() < sliceEndMs) continue
+      this.#flush()
+      await clock.yield()
+      await drainMicrotasks()
+      sliceEndMs = performance.now() + this.#limits.sliceMs
+    }
+    this.#flush()
+    this.#planCommit()
+    if (this.#muted && this.#readSeq >= this.#catchUpSeq) this.#background(this.#goLive())
+  }
+
+  #applyOne(message: LogMessage): void | Promise<void> {
+    const parsed = parseInput(this.#options.subjects, message)
+    const partition = this.#partitions.get(parsed.kind === 'malformed' ? this.#strayPartition() : parsed.partition)
+    return partition?.apply(message.seq, message.subject, parsed, () => rawInput(message))
+  }
+
+  /** Messages that name no instance belong to the lowest partition of whoever reads them. */
+  #strayPartition(): PartitionNumber {
+    return this.#options.partitions[0] as PartitionNumber
+  }
+
+  /** The end of catching up (invariant 3). */
+  async #goLive(): Promise<void> {
+    if (!this.#muted) return
+    this.#muted = false
+    await this.#commitNow()
+    if (this.#phase !== 'running') return
+    const { subjects, bus, logger } = this.#options
+    for (const [number, partition] of this.#partitions) {
+      partition.unmute()
+      this.#timers.watch(number)
+      this.#stopServing.push(bus.serve(subjects.rpc(number), (payload) => this.#rpc.answer(partition, payload)))
+    }
+    for (const pending of this.#pending.values()) pending.refill()
+    logger.info({ seq: this.#readSeq }, 'caught up: effects go out')
+    this.#reportCaughtUp()
+  }
+
+  #flush(): void {
+    const outgoing = this.#outgoing
+    if (outgoing.length === 0) return
+    this.#outgoing = []
+    for (const emit of outgoing) emit()
+    this.#reach('after-emit')
+  }
+
+  #planCommit(): void {
+    if (this.#cancelCommit !== undefined || this.#committing !== undefined || this.#phase !== 'running') return
+    this.#cancelCommit = this.#options.clock.after(this.#limits.commitEveryMs, () => {
+      this.#cancelCommit = undefined
+      this.#background(this.#commitNow())
+    })
+  }
+
+  /** One commit at a time; those who ask meanwhile get the one after. */
+  async #commitNow(): Promise<void> {
+    while (this.#committing !== undefined) await this.#committing
+    if (this.#phase !== 'running') return
+    this.#committing = this.#commit(false).finally(() => (this.#committing = undefined))
+    await this.#committing
+    if ([...this.#partitions.values()].some((partition) => partition.isDirty)) this.#planCommit()
+  }
+
+  async #commit(last: boolean): Promise<void> {
+    try {
+      const writes: Write[] = []
+      const news = await this.#turns.run(() => this.#collect(writes, last))
+      if (writes.length === 0) return
+      this.#reach('before-commit')
+      const done = this.#options.store.commit(writes)
+      this.#reach('in-commit')
+      await done
+      this.#reach('after-commit')
+      this.counts.commits += 1
+      for (const partition of this.#partitions.values()) partition.committed()
+      for (const tell of news) tell()
+      this.#passivate()
+      if (!this.#muted) for (const pending of this.#pending.values()) pending.refill()
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  /** Everything of one moment (invariant 2). Gives what is to be told when it is in the store. */
+  async #collect(writes: Write[], last: boolean): Promise<readonly (() => void)[]> {
+    const all = last || this.counts.commits % POSITION_EVERY_COMMITS === 0
+    for (const partition of this.#partitions.values()) {
+      if (!all && !partition.isDirty) continue
+      partition.skipTo(this.#readSeq)
+      await partition.collect(writes)
+    }
+    const news = this.#timerNews
+    this.#timerNews = []
+    return news
+  }
+
+  #passivate(): void {
+    const { residentsMax, residentBytesMax } = this.#limits
+    const count = (): number => this.residents
+    const bytes = (): number => sum(this.#partitions.values(), (partition) => partition.residentBytes)
+    if (count() <= residentsMax && bytes() <= residentBytesMax) return
+    const share = this.#partitions.size
+    for (const partition of this.#partitions.values()) {
+      partition.passivate(() => partition.residents <= residentsMax / share && partition.residentBytes <= residentBytesMax / share)
+    }
+  }
+
+  /** False when there is no room for it now. */
+  #admit(partition: PartitionNumber, effect: PendingEffect): boolean {
+    if (effect.kind === 'activity') return this.#runner.start(effect)
+    if (this.#deadInFlight >= this.#limits.deadInFlightMax) return false
+    this.#deadInFlight += 1
+    this.#background(this.#storeDeadLetter(partition, effect).finally(() => (this.#deadInFlight -= 1)))
+    return true
+  }
+
+  async #storeDeadLetter(partition: PartitionNumber, letter: DeadLetter): Promise<void> {
+    const { subject, headers, payload } = deadLetterMessage(this.#options.subjects, partition, letter)
+    await this.#append(subject, headers, payload)
+    this.#partitions.get(partition)?.effectDone(letter.id)
+    this.#planCommit()
+  }
+
+  async #storeResult({ key, id, name }: ActivityCall, outcome: Outcome): Promise<void> {
+    const [type = '', instance = ''] = key.split('.')
+    const subject = this.#options.subjects.log(type as never, instance as never, 'activity', encodeToken(name))
+    await this.#append(subject, { [HEADERS.id]: `${id}:result` }, encodeValue({ effect: id, outcome }))
+  }
+
+  async #storeFiring(partition: PartitionNumber, { key, effect, dueMs }: TimerRow, name: string): Promise<void> {
+    const subject = this.#options.subjects.logOfKey(partition, key, 'timer', encodeToken(name))
+    await this.#append(subject, { [HEADERS.id]: `${effect}:timer` }, encodeValue({ effect, dueMs }))
+  }
+
+  /** Stores a message; while the journal cannot be written, tries again for as long as the engine runs. */
+  async #append(subject: string, headers: Readonly<Record<string, string>>, payload: Uint8Array): Promise<void> {
+    this.#reach('before-append')
+    for (;;) {
+      try {
+        await this.#options.log.append(subject, { headers: { ...headers, [HEADERS.encoding]: 'msgpack' }, payload })
+        return this.#reach('after-append')
+      } catch (error) {
+        if (this.#phase !== 'running') throw error
+        this.#options.logger.warn({ subject, error }, 'the journal cannot be written: trying again')
+        await new Promise<void>((resolve) => void this.#options.clock.after(1000, resolve))
+      }
+    }
+  }
+
+  #sinkOf(): PartitionSink {
+    const later = (emit: () => void): void => void this.#outgoing.push(emit)
+    return {
+      activity: (partition, call) => later(() => this.#pending.get(partition)?.add(call)),
+      activityDone: (_, key, id) => later(() => this.#runner.letGo(key, id)),
+      timer: (partition, key, id, dueMs) =>
+        this.#timerNews.push(() => {
+          this.#timers.letGo(partition, callId(key, id))
+          this.#timers.noticed(partition, dueMs)
+        }),
+      timerDone: (partition, key, id) => this.#timerNews.push(() => this.#timers.letGo(partition, callId(key, id))),
+      dead: (partition, letter) => later(() => this.#pending.get(partition)?.add(letter)),
+      reply: ({ inbox, payload }) => later(() => this.#options.bus.publish(inbox, encodeValue(payload))),
+      log: (key, effect) => later(() => this.#writeLog(key, effect)),
+      closed: (key) => later(() => this.#rpc.closed(key)),
+      suspended: (key, seq, error) => later(() => this.#options.logger.error({ ...parseKey(key), seq, error }, 'an instance is suspended: fix its code or the input, deploy, then resume it')),
+      count: (what) => (this.counts[what] += 1),
+    }
+  }
+
+  #writeLog(key: InstanceKey, { level, message, fields }: Effect & { readonly kind: 'log' }): void {
+    this.#options.logger[level]({ ...fields, ...parseKey(key) }, message)
+  }
+
+  #background(task: Promise<unknown>): void {
+    const tracked = task.catch((error: unknown) => this.#fail(error)).finally(() => this.#tasks.delete(tracked))
+    this.#tasks.add(tracked)
+  }
+
+  #fail(error: unknown): void {
+    if (this.#phase !== 'running') return
+    this.#phase = 'failed'
+    this.#cancelCommit?.()
+    this.#options.onFailed(error)
+  }
+}
+
+function rawInput(message: LogMessage): Input {
+  return {
+    seq: message.seq,
+    timeMs: message.timeMs,
+    kind: 'signal',
+    name: '',
+    id: undefined,
+    encoding: message.header(HEADERS.encoding) === 'msgpack' ? 'msgpack' : 'json',
+    payload: message.payload,
+    reply: undefined,
+    trace: undefined,
+    version: PROTOCOL_VERSION,
+  }
+}
+
+function sum<T>(items: Iterable<T>, of: (item: T) => number): number {
+  let total = 0
+  for (const item of items) total += of(item)
+  return total
+}

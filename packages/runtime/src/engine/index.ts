@@ -1,0 +1,3 @@
+export * from './engine.ts'
+export * from './engine-limits.ts'
+export * from './failpoints.ts'

@@ -1,0 +1,338 @@
+/**
+ * One partition: the fold of its journal over its instances.
+ *
+ * Owns: which instances are in memory, the applied position, and what the next commit holds.
+ * Does not own: reading the journal, the pace of commits, running activities and timers (they are told through `PartitionSink`).
+ *
+ * Invariants
+ * 1. States, position, pending effects, timers and known ids change in one batch (`collect`).
+ * 2. Inputs are applied in rising sequence, each once; what is not above the position is skipped.
+ * 3. While muted, effects are only recorded; `unmute` gives every one that is pending then.
+ */
+import type { Implementation } from '../contract/implement.ts'
+import { applyInput, type Effect, effectKey, type EffectId, type ParsedInput, positionKey, timerKey } from '../core/index.ts'
+import { CarillonError, type ErrorData, toErrorData } from '../errors.ts'
+import type { OrderedStore, Write } from '../ports/index.ts'
+import { decodeValue, encodeValue, type Input, type InstanceKey, type Partition as PartitionNumber, parseKey, typeTokenOf } from '../protocol/index.ts'
+import { type ActivityCall, type DeadLetter, encodePending } from './pending-effect.ts'
+import { Resident } from './resident.ts'
+
+/** Where a partition's effects go once it is not muted. Calls come in the order of the effects. */
+export interface PartitionSink {
+  activity(partition: PartitionNumber, call: ActivityCall): void
+  activityDone(partition: PartitionNumber, key: InstanceKey, id: EffectId): void
+  timer(partition: PartitionNumber, key: InstanceKey, id: EffectId, dueMs: number): void
+  timerDone(partition: PartitionNumber, key: InstanceKey, id: EffectId): void
+  dead(partition: PartitionNumber, letter: DeadLetter): void
+  reply(effect: Effect & { readonly kind: 'reply' }): void
+  log(key: InstanceKey, effect: Effect & { readonly kind: 'log' }): void
+  closed(key: InstanceKey): void
+  suspended(key: InstanceKey, seq: number, error: ErrorData): void
+  count(what: 'applied' | 'duplicate' | 'ignored' | 'dead' | 'suspended'): void
+}
+
+export interface PartitionOptions {
+  readonly number: PartitionNumber
+  readonly store: OrderedStore
+  readonly implementations: ReadonlyMap<string, Implementation>
+  readonly sink: PartitionSink
+}
+
+export class Partition {
+  readonly number: PartitionNumber
+  readonly #store: OrderedStore
+  readonly #implementations: ReadonlyMap<string, Implementation>
+  readonly #sink: PartitionSink
+  /** In the order of their last use. */
+  readonly #residents = new Map<InstanceKey, Resident>()
+  readonly #dirty = new Set<Resident>()
+  #collected: Resident[] = []
+  #pendingWrites = new Map<string, Write>()
+  #position: number
+  #savedPosition: number
+  #muted = true
+  #weight = 0
+
+  constructor({ number, store, implementations, sink }: PartitionOptions) {
+    this.number = number
+    this.#store = store
+    this.#implementations = implementations
+    this.#sink = sink
+    this.#position = readPosition(store, number)
+    this.#savedPosition = this.#position
+  }
+
+  /** The last applied sequence. */
+  get position(): number {
+    return this.#position
+  }
+
+  get isMuted(): boolean {
+    return this.#muted
+  }
+
+  /** Something besides the position has to be saved. */
+  get isDirty(): boolean {
+    return this.#dirty.size > 0 || this.#pendingWrites.size > 0
+  }
+
+  get residents(): number {
+    return this.#residents.size
+  }
+
+  /** Estimated bytes of the instances in memory. */
+  get residentBytes(): number {
+    return this.#weight
+  }
+
+  unmute(): void {
+    this.#muted = false
+  }
+
+  /** Moves the position over sequences that hold nothing for this partition. */
+  skipTo(seq: number): void {
+    if (seq > this.#position) this.#position = seq
+  }
+
+  /** Applies one message of the journal. Synchronous unless user code or a rebuild is not. */
+  apply(seq: number, subject: string, parsed: ParsedInput, malformed: () => Input): void | Promise<void> {
+    if (seq <= this.#position) return
+    this.#position = seq
+    if (parsed.kind === 'malformed') return this.#bury(undefined, { kind: 'dead', id: `${seq}.0`, input: malformed(), reason: parsed.reason }, subject)
+    const { key, input } = parsed
+    if (parsed.kind === 'refused') return this.#refuse(key, input, parsed.reason)
+    const implementation = this.#implementations.get(typeTokenOf(key))
+    if (implementation === undefined) return this.#refuse(key, input, unknownType(key))
+    const resident = this.#residents.get(key)
+    if (resident !== undefined) {
+      // Last used is last in the map.
+      this.#residents.delete(key)
+      this.#residents.set(key, resident)
+      return this.#receive(resident, input)
+    }
+    const loaded = this.#load(key, implementation)
+    return loaded instanceof Promise ? loaded.then((ready) => this.#receive(ready, input)) : this.#receive(loaded, input)
+  }
+
+  /** An instance for reading, or undefined when there is none. @throws UNKNOWN_TYPE */
+  async find(key: InstanceKey): Promise<Resident | undefined> {
+    const implementation = this.#implementations.get(typeTokenOf(key))
+    if (implementation === undefined) {
+      const { code, message } = unknownType(key)
+      throw new CarillonError(code, message)
+    }
+    const resident = this.#residents.get(key) ?? (await this.#load(key, implementation))
+    if (resident.exists) return resident
+    this.#drop(resident)
+    return undefined
+  }
+
+  /** Adds to a batch everything that has changed since the last one. Only one batch may be on its way. */
+  async collect(writes: Write[]): Promise<void> {
+    for (const resident of this.#dirty) {
+      this.#weight -= resident.weight
+      try {
+        resident.collect(this.#store, writes)
+      } catch (error) {
+        await this.#suspendUnsavable(resident, error)
+        resident.collect(this.#store, writes)
+      }
+      this.#weight += resident.weight
+      this.#collected.push(resident)
+    }
+    this.#dirty.clear()
+    for (const write of this.#pendingWrites.values()) writes.push(write)
+    this.#pendingWrites = new Map()
+    if (this.#position === this.#savedPosition) return
+    writes.push({ table: 'meta', key: positionKey(this.number), value: encodeValue(this.#position) })
+    this.#savedPosition = this.#position
+  }
+
+  /** The batch of the last `collect` is in the store. */
+  committed(): void {
+    for (const resident of this.#collected) {
+      resident.committed()
+      if (!resident.exists && resident.isClean) this.#drop(resident)
+    }
+    this.#collected = []
+  }
+
+  /** Drops instances from memory, the ones idle longest first, until `enough`. Dirty ones stay. */
+  passivate(enough: () => boolean): void {
+    for (const resident of this.#residents.values()) {
+      if (enough()) return
+      if (resident.isClean && !this.#dirty.has(resident)) this.#drop(resident)
+    }
+  }
+
+  /** A pending effect is done without an input saying so: a dead letter has been stored. */
+  effectDone(id: EffectId): void {
+    this.#write({ table: 'effect', key: effectKey(this.number, id), value: undefined })
+  }
+
+  #load(key: InstanceKey, implementation: Implementation): Resident | Promise<Resident> {
+    const keep = (resident: Resident): Resident => {
+      this.#residents.set(key, resident)
+      this.#weight += resident.weight
+      return resident
+    }
+    const loaded = Resident.load(this.#store, this.number, key, implementation)
+    return loaded instanceof Promise ? loaded.then(keep) : keep(loaded)
+  }
+
+  #drop(resident: Resident): void {
+    if (this.#residents.delete(resident.key)) this.#weight -= resident.weight
+  }
+
+  #receive(resident: Resident, input: Input): void | Promise<void> {
+    this.#dirty.add(resident)
+    if (resident.suspension !== undefined) {
+      if (input.kind === 'admin' && input.name === 'resume') return this.#resume(resident, input)
+      return this.#park(resident, input)
+    }
+    return this.#turn(resident, input)
+  }
+
+  #turn(resident: Resident, input: Input): void | Promise<void> {
+    const result = applyInput(resident.instance, input)
+    if (result instanceof Promise) return result.then((settled) => this.#endTurn(resident, input, settled))
+    return this.#endTurn(resident, input, result)
+  }
+
+  #endTurn(resident: Resident, input: Input, result: Awaited<ReturnType<typeof applyInput>>): void | Promise<void> {
+    if (result.kind === 'poisoned') return this.#poisoned(resident, input, result.error)
+    resident.uncommitted.push(input)
+    this.#sink.count('applied')
+    for (const effect of result.effects) this.#take(resident.key, effect)
+  }
+
+  /** The turn went wrong: the instance is made anew without it and stands in front of it. */
+  async #poisoned(resident: Resident, input: Input, error: unknown): Promise<void> {
+    await resident.rebuild(this.#store)
+    // The rebuild may have met an earlier input that goes wrong now: then it stands there.
+    if (resident.suspension === undefined) resident.suspend(input.seq, error)
+    const reason = resident.suspension?.error ?? toErrorData(error, 'HANDLER_FAILED')
+    this.#sink.count('suspended')
+    this.#sink.suspended(resident.key, resident.suspension?.seq ?? input.seq, reason)
+    this.#park(resident, input)
+  }
+
+  #park(resident: Resident, input: Input): void {
+    resident.uncommitted.push(input)
+    if (resident.suspension === undefined) return
+    // Its result waits in the tail now: nobody needs to run the activity again.
+    if (input.kind === 'activity') this.#activityParked(resident.key, input)
+    if (input.reply === undefined || !this.#isNew(input)) return
+    const { seq, error } = resident.suspension
+    const message = `accepted as seq ${input.seq}, but the instance is suspended at seq ${seq}: ${error.message}`
+    this.#sink.reply({ kind: 'reply', inbox: input.reply, payload: { seq: input.seq, duplicate: false, outcome: { ok: false, error: { code: 'SUSPENDED', message, details: error } } } })
+  }
+
+  #isNew(input: Input): boolean {
+    return input.seq === this.#position
+  }
+
+  /** Applies what was parked, in order, with the code as it is now; then the command itself. */
+  async #resume(resident: Resident, command: Input): Promise<void> {
+    const parked = resident.parked(this.#store)
+    resident.suspension = undefined
+    for (const input of parked) {
+      if (resident.suspension !== undefined) break
+      // It is among the uncommitted or in the tail already: it must not be counted twice.
+      const result = await applyInput(resident.instance, input)
+      if (result.kind === 'poisoned') {
+        resident.suspend(input.seq, result.error)
+        await resident.rebuild(this.#store)
+        this.#sink.suspended(resident.key, input.seq, toErrorData(result.error, 'HANDLER_FAILED'))
+      } else for (const effect of result.effects) this.#take(resident.key, effect)
+    }
+    if (resident.suspension !== undefined) return this.#park(resident, command)
+    return this.#turn(resident, command)
+  }
+
+  async #suspendUnsavable(resident: Resident, error: unknown): Promise<void> {
+    await resident.rebuild(this.#store, true)
+    const { suspension } = resident
+    if (suspension === undefined) throw error
+    this.#sink.count('suspended')
+    this.#sink.suspended(resident.key, suspension.seq, suspension.error)
+  }
+
+  #activityParked(key: InstanceKey, input: Input): void {
+    const effect = effectOf(input)
+    if (effect === undefined) return
+    this.effectDone(effect)
+    if (!this.#muted) this.#sink.activityDone(this.number, key, effect)
+  }
+
+  #refuse(key: InstanceKey, input: Input, reason: ErrorData): void {
+    if (input.reply !== undefined) this.#sink.reply({ kind: 'reply', inbox: input.reply, payload: { seq: input.seq, duplicate: false, outcome: { ok: false, error: reason } } })
+    this.#bury(key, { kind: 'dead', id: `${input.seq}.0`, input, reason }, undefined)
+  }
+
+  #bury(key: InstanceKey | undefined, effect: Effect & { readonly kind: 'dead' }, subject: string | undefined): void {
+    const letter: DeadLetter = { kind: 'dead', key, id: effect.id, input: effect.input, subject, reason: effect.reason }
+    this.#write({ table: 'effect', key: effectKey(this.number, letter.id), value: encodePending(letter) })
+    this.#sink.count('dead')
+    if (!this.#muted) this.#sink.dead(this.number, letter)
+  }
+
+  #take(key: InstanceKey, effect: Effect): void {
+    switch (effect.kind) {
+      case 'activity': {
+        const call: ActivityCall = { kind: 'activity', key, id: effect.id, name: effect.name, input: effect.input, options: effect.options }
+        this.#write({ table: 'effect', key: effectKey(this.number, effect.id), value: encodePending(call) })
+        if (!this.#muted) this.#sink.activity(this.number, call)
+        return
+      }
+      case 'activity-done':
+        this.effectDone(effect.id)
+        if (!this.#muted) this.#sink.activityDone(this.number, key, effect.id)
+        return
+      case 'timer':
+        this.#write({ table: 'timer', key: timerKey(this.number, key, effect.dueMs, effect.id), value: encodeValue(effect.name) })
+        if (!this.#muted) this.#sink.timer(this.number, key, effect.id, effect.dueMs)
+        return
+      case 'timer-done':
+        this.#write({ table: 'timer', key: timerKey(this.number, key, effect.dueMs, effect.id), value: undefined })
+        if (!this.#muted) this.#sink.timerDone(this.number, key, effect.id)
+        return
+      case 'dead':
+        return this.#bury(key, effect, undefined)
+      case 'reply':
+        return this.#sink.reply(effect)
+      case 'log':
+        if (!this.#muted) this.#sink.log(key, effect)
+        return
+      case 'closed':
+        return this.#sink.closed(key)
+      case 'duplicate':
+      case 'ignored':
+        return this.#sink.count(effect.kind)
+    }
+  }
+
+  /** The last write to a key counts. */
+  #write(write: Write): void {
+    this.#pendingWrites.set(`${write.table}/${write.key}`, write)
+  }
+}
+
+function readPosition(store: OrderedStore, partition: PartitionNumber): number {
+  const saved = store.get('meta', positionKey(partition))
+  return saved === undefined ? 0 : (decodeValue(saved) as number)
+}
+
+function unknownType(key: InstanceKey): ErrorData & { readonly code: 'UNKNOWN_TYPE' } {
+  const { type } = parseKey(key)
+  return { code: 'UNKNOWN_TYPE', message: `this node runs no workflow type ${JSON.stringify(type)}: deploy it, then drive the dead letter again` }
+}
+
+function effectOf(input: Input): EffectId | undefined {
+  try {
+    const { effect } = decodeValue(input.payload) as { effect?: EffectId }
+    return effect
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * Keeps the pending effects of one partition going without holding them all in memory: what has no room now waits in the store.
+ *
+ * Invariants
+ * 1. Every pending effect is handed to `admit` at least once while the partition is not muted, in the order of their turns.
+ */
+import { effectKey, effectRange } from '../core/index.ts'
+import type { OrderedStore } from '../ports/index.ts'
+import type { Partition } from '../protocol/index.ts'
+import { decodePending, type PendingEffect } from './pending-effect.ts'
+
+const PAGE = 500
+
+export class PendingEffects {
+  readonly #partition: Partition
+  readonly #store: OrderedStore
+  readonly #admit: (effect: PendingEffect) => boolean
+  /** Everything up to this key has been admitted. */
+  #cursor: string | undefined
+  /** Behind the cursor, the store may hold effects that were not admitted. At first, all of them. */
+  #behind = true
+  #lastAdded = ''
+
+  constructor(partition: Partition, store: OrderedStore, admit: (effect: PendingEffect) => boolean) {
+    this.#partition = partition
+    this.#store = store
+    this.#admit = admit
+  }
+
+  /** A new effect. It goes at once if nothing waits in front of it and there is room; else `refill` finds it in the store. */
+  add(effect: PendingEffect): void {
+    this.#lastAdded = effectKey(this.#partition, effect.id)
+    if (this.#behind || !this.#admit(effect)) this.#behind = true
+    else this.#cursor = this.#lastAdded
+  }
+
+  /** Admits from the store while there is room. Called behind each commit, when the store holds everything added before it. */
+  refill(): void {
+    while (this.#behind) {
+      let rows = 0
+      for (const { key, value } of this.#store.range('effect', effectRange(this.#partition, this.#cursor, PAGE))) {
+        if (!this.#admit(decodePending(value))) return
+        this.#cursor = key
+        rows += 1
+      }
+      if (rows === PAGE) continue
+      // What was added since the commit is not in the store yet: the next refill finds it.
+      this.#behind = (this.#cursor ?? '') < this.#lastAdded
+      return
+    }
+  }
+}

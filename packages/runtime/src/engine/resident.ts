@@ -1,0 +1,217 @@
+/**
+ * An instance in memory, with what is needed to save it, to drop it, and to rebuild it.
+ *
+ * Invariants
+ * 1. Store + `committing` + `uncommitted` hold every input of the instance behind its saved data: from them it can be rebuilt at any moment.
+ * 2. A suspended instance stands at the state before the input that it is suspended at; that input and the later ones wait in order.
+ */
+import type { Implementation } from '../contract/implement.ts'
+import { CarillonError, toErrorData } from '../errors.ts'
+import {
+  applyInput,
+  blockKey,
+  dataBytes,
+  decodeData,
+  decodeInput,
+  decodeSummary,
+  encodeData,
+  encodeInput,
+  encodeRecord,
+  Instance,
+  INSTANCE_LIMITS,
+  type InstanceData,
+  instanceRange,
+  recordKey,
+  statusOf,
+  type Summary,
+  type Suspension,
+  tailKey,
+} from '../core/index.ts'
+import type { OrderedStore, Write } from '../ports/index.ts'
+import { decodeValue, encodeValue, type Input, type InstanceKey, NO_BYTES, type Partition } from '../protocol/index.ts'
+
+/** Rough memory of one resident besides its encoded state: objects, maps, context. */
+const RESIDENT_BYTES = 2000
+const KNOWN_ID_BYTES = 160
+
+export class Resident {
+  readonly partition: Partition
+  readonly key: InstanceKey
+  readonly implementation: Implementation
+  instance: Instance
+  suspension: Suspension | undefined
+  /** Applied or parked since the last batch that was collected, and in the batch that is being committed. */
+  uncommitted: Input[] = []
+  committing: Input[] = []
+  /** Estimate of the memory it takes. */
+  weight = RESIDENT_BYTES
+  #saved: Summary | undefined
+  #hasTail = false
+
+  private constructor(partition: Partition, key: InstanceKey, implementation: Implementation) {
+    this.partition = partition
+    this.key = key
+    this.implementation = implementation
+    this.instance = new Instance(key, implementation)
+  }
+
+  /** Brings an instance back from the store, or makes an absent one. Asynchronous only when its tail must be applied again. */
+  static load(store: OrderedStore, partition: Partition, key: InstanceKey, implementation: Implementation): Resident | Promise<Resident> {
+    const resident = new Resident(partition, key, implementation)
+    const saved = store.get('record', recordKey(partition, key))
+    if (saved === undefined) return resident
+    resident.#saved = decodeSummary(saved)
+    resident.suspension = resident.#saved.suspension
+    resident.weight = RESIDENT_BYTES + saved.length
+    const tail = resident.#storedTail(store)
+    resident.#hasTail = tail.length > 0
+    if (tail.length === 0) {
+      resident.instance = resident.#restore(store, saved)
+      return resident
+    }
+    return resident.rebuild(store).then(() => resident)
+  }
+
+  /** False when there is nothing to keep: the instance has never been started. */
+  get exists(): boolean {
+    return this.#saved !== undefined || this.instance.data.phase.kind !== 'absent' || this.suspension !== undefined
+  }
+
+  /** Everything is in the store: it may leave memory. */
+  get isClean(): boolean {
+    return this.uncommitted.length === 0 && this.committing.length === 0
+  }
+
+  /** Inputs that wait behind the suspension, in order. */
+  parked(store: OrderedStore): Input[] {
+    const { suspension } = this
+    return suspension === undefined ? [] : this.#inputs(store).filter(({ seq }) => seq >= suspension.seq)
+  }
+
+  suspend(seq: number, error: unknown): void {
+    this.suspension = { seq, error: toErrorData(error, 'HANDLER_FAILED') }
+  }
+
+  /**
+   * Makes the instance anew from the store and the inputs that are not in it; effects are not given again. An input that goes wrong this time
+   * suspends the instance in front of it. `checkStates` looks at every turn whether its state could be saved.
+   */
+  async rebuild(store: OrderedStore, checkStates = false): Promise<void> {
+    for (;;) {
+      this.instance = this.#restore(store, store.get('record', recordKey(this.partition, this.key)))
+      const failed = await this.#foldAgain(store, checkStates)
+      if (failed === undefined) return
+      this.suspend(failed.seq, failed.error)
+    }
+  }
+
+  /**
+   * Adds to a batch what saves the instance, and counts its inputs as being committed.
+   *
+   * @throws INVALID_STATE when its state cannot be kept; nothing was added then.
+   */
+  collect(store: OrderedStore, writes: Write[]): void {
+    if (!this.exists) {
+      this.uncommitted = []
+      return
+    }
+    const quiescent = this.suspension === undefined && this.instance.isQuiescent
+    if (quiescent) this.#collectData(store, writes)
+    else this.#collectTail(store, writes)
+    this.committing = this.uncommitted
+    this.uncommitted = []
+  }
+
+  /** The batch that held `committing` is in the store. */
+  committed(): void {
+    this.committing = []
+  }
+
+  #collectData(store: OrderedStore, writes: Write[]): void {
+    const { data } = this.instance
+    const bytes = encodeChecked(data)
+    this.#saved = { status: statusOf(data.phase), startedMs: data.phase.kind === 'absent' ? 0 : data.phase.startedMs, coveredSeq: data.seq, suspension: undefined }
+    writes.push({ table: 'record', key: recordKey(this.partition, this.key), value: encodeRecord(this.#saved, bytes) })
+    if (this.#hasTail) for (const { key } of store.range('tail', instanceRange(this.partition, this.key))) writes.push({ table: 'tail', key, value: undefined })
+    this.#hasTail = false
+    const blocks = data.known.takeChanges()
+    for (const [block, value] of blocks.write) writes.push({ table: 'ids', key: blockKey(this.partition, this.key, block), value: encodeValue(value) })
+    for (const block of blocks.remove) writes.push({ table: 'ids', key: blockKey(this.partition, this.key, block), value: undefined })
+    this.weight = RESIDENT_BYTES + bytes.length + data.known.size * KNOWN_ID_BYTES
+  }
+
+  #collectTail(store: OrderedStore, writes: Write[]): void {
+    for (const input of this.uncommitted) writes.push({ table: 'tail', key: tailKey(this.partition, this.key, input.seq), value: encodeInput(input) })
+    this.#hasTail = true
+    this.weight += this.uncommitted.reduce((sum, { payload }) => sum + payload.length + KNOWN_ID_BYTES, 0)
+    const summary = this.#tailSummary()
+    if (this.#saved !== undefined && this.#saved.status === summary.status && this.#saved.suspension === summary.suspension) return
+    const key = recordKey(this.partition, this.key)
+    const base = this.#saved === undefined ? NO_BYTES : dataBytes(store.get('record', key) ?? encodeRecord(summary, NO_BYTES))
+    writes.push({ table: 'record', key, value: encodeRecord(summary, base) })
+    this.#saved = summary
+  }
+
+  #tailSummary(): Summary {
+    const { phase } = this.instance.data
+    return {
+      status: this.suspension === undefined ? statusOf(phase) : 'suspended',
+      startedMs: phase.kind === 'absent' ? (this.uncommitted[0]?.timeMs ?? 0) : phase.startedMs,
+      coveredSeq: this.#saved?.coveredSeq ?? 0,
+      suspension: this.suspension,
+    }
+  }
+
+  #restore(store: OrderedStore, saved: Uint8Array | undefined): Instance {
+    const data = saved === undefined ? NO_BYTES : dataBytes(saved)
+    if (data.length === 0) return new Instance(this.key, this.implementation)
+    const loadBlock = (block: number): unknown => decodeValue(store.get('ids', blockKey(this.partition, this.key, block)) ?? encodeValue([]))
+    return new Instance(this.key, this.implementation, decodeData(data, this.implementation.knownIdsMax, loadBlock))
+  }
+
+  async #foldAgain(store: OrderedStore, checkStates: boolean): Promise<{ readonly seq: number; readonly error: unknown } | undefined> {
+    for (const input of this.#inputs(store)) {
+      if (this.suspension !== undefined && input.seq >= this.suspension.seq) return undefined
+      const result = await applyInput(this.instance, input)
+      if (result.kind === 'poisoned') return { seq: input.seq, error: result.error }
+      if (!checkStates || !this.instance.isQuiescent) continue
+      try {
+        encodeChecked(this.instance.data)
+      } catch (error) {
+        return { seq: input.seq, error }
+      }
+    }
+    return undefined
+  }
+
+  /** All inputs behind the saved data, in order: from the store, from the batch on its way (the store may show it already), from memory. */
+  #inputs(store: OrderedStore): Input[] {
+    const inputs = this.#storedTail(store)
+    const covered = this.#coveredInStore(store)
+    let last = Math.max(covered, inputs.at(-1)?.seq ?? 0)
+    for (const input of [...this.committing, ...this.uncommitted]) {
+      if (input.seq <= last) continue
+      inputs.push(input)
+      last = input.seq
+    }
+    return inputs
+  }
+
+  #storedTail(store: OrderedStore): Input[] {
+    const covered = this.#coveredInStore(store)
+    const rows = [...store.range('tail', instanceRange(this.partition, this.key))]
+    return rows.map(({ value }) => decodeInput(value)).filter(({ seq }) => seq > covered)
+  }
+
+  #coveredInStore(store: OrderedStore): number {
+    const saved = store.get('record', recordKey(this.partition, this.key))
+    return saved === undefined ? 0 : decodeSummary(saved).coveredSeq
+  }
+}
+
+/** @throws INVALID_STATE when the data cannot be kept. */
+function encodeChecked(data: InstanceData): Uint8Array {
+  const bytes = encodeData(data)
+  if (bytes.length <= INSTANCE_LIMITS.stateBytes) return bytes
+  throw new CarillonError('INVALID_STATE', `the state has ${bytes.length} bytes, over ${INSTANCE_LIMITS.stateBytes}: keep less in one instance, or more instances`)
+}

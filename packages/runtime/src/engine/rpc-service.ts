@@ -1,0 +1,227 @@
+/** Answers what is asked of a partition's owner: queries, describe, outcomes, results, lists. Nothing here is durable. */
+import { validate } from '../contract/schema.ts'
+import { decodeSummary, digestOf, type Instance, instanceOfRecordKey, recordRange, statusOf } from '../core/index.ts'
+import { CarillonError, toErrorData } from '../errors.ts'
+import type { Clock, OrderedStore } from '../ports/index.ts'
+import {
+  copyValue,
+  decodeValue,
+  type Description,
+  encodeToken,
+  encodeValue,
+  type InstanceKey,
+  type InstanceStatus,
+  LIST_LIMIT_MAX,
+  type ListPage,
+  type ListRow,
+  type Outcome,
+  parseKey,
+  quote,
+  RPC_WAIT_MS_MAX,
+  type RpcRequest,
+  type RpcResponse,
+} from '../protocol/index.ts'
+import { callId } from './activity-runner.ts'
+import type { Mutex } from './mutex.ts'
+import type { Partition } from './partition.ts'
+import type { Resident } from './resident.ts'
+
+/** How often a waiting request looks again, besides being told. */
+const LOOK_AGAIN_MS = 50
+/** Records that one page of a list looks at, whatever it finds. */
+const SCAN_MAX = 20_000
+
+export interface RpcServiceOptions {
+  readonly store: OrderedStore
+  readonly clock: Clock
+  readonly turns: Mutex
+}
+
+export class RpcService {
+  readonly #options: RpcServiceOptions
+  readonly #closeWaiters = new Map<InstanceKey, Set<() => void>>()
+
+  constructor(options: RpcServiceOptions) {
+    this.#options = options
+  }
+
+  /** An instance has closed: whoever waits for its result may look. */
+  closed(key: InstanceKey): void {
+    for (const wake of this.#closeWaiters.get(key) ?? []) wake()
+  }
+
+  /** Never rejects: errors are part of the answer. */
+  async answer(partition: Partition, bytes: Uint8Array): Promise<Uint8Array> {
+    let response: RpcResponse
+    try {
+      response = { ok: true, value: await this.#handle(partition, decodeValue(bytes) as RpcRequest) }
+      return encodeValue(response)
+    } catch (error) {
+      return encodeValue({ ok: false, error: toErrorData(error, 'QUERY_FAILED') })
+    }
+  }
+
+  #handle(partition: Partition, request: RpcRequest): Promise<unknown> {
+    switch (request.op) {
+      case 'query':
+        return this.#query(partition, request)
+      case 'describe':
+        return this.#describe(partition, request)
+      case 'outcome':
+        return this.#outcome(partition, request)
+      case 'result':
+        return this.#result(partition, request)
+      case 'list':
+        return Promise.resolve(this.#list(partition, request))
+      default:
+        throw new CarillonError('UNKNOWN_NAME', `this node answers no request ${quote((request as { op: unknown }).op)}`)
+    }
+  }
+
+  async #query(partition: Partition, { key, name, input, minSeq }: RpcRequest & { op: 'query' }): Promise<unknown> {
+    await this.#applied(partition, minSeq, RPC_WAIT_MS_MAX)
+    return this.#options.turns.run(async () => {
+      const { instance } = await requireInstance(partition, key)
+      const { queries, contract } = instance.implementation
+      const handler = queries.get(name)
+      const declared = contract.shape.queries ?? {}
+      if (handler === undefined) throw new CarillonError('UNKNOWN_NAME', `${instance.type} declares no query ${quote(name)}; it has: ${Object.keys(declared).join(', ') || 'none'}`)
+      const checked = validate(declared[name]?.input, input, `the query ${name}`)
+      if (instance.data.phase.kind === 'absent') throw notFound(key)
+      // A copy: whatever a query does, it changes nothing.
+      const answer = handler(copyValue(instance.data.state), checked)
+      return validate(declared[name]?.output, answer, `the answer of query ${name}`)
+    })
+  }
+
+  async #describe(partition: Partition, { key, minSeq }: RpcRequest & { op: 'describe' }): Promise<Description> {
+    await this.#applied(partition, minSeq, RPC_WAIT_MS_MAX)
+    return this.#options.turns.run(async () => describe(partition, await requireInstance(partition, key), this.#options.store))
+  }
+
+  async #outcome(partition: Partition, { key, id, seq, waitMs }: RpcRequest & { op: 'outcome' }): Promise<Outcome> {
+    const deadlineMs = this.#options.clock.nowMs() + Math.min(waitMs, RPC_WAIT_MS_MAX)
+    await this.#applied(partition, seq, waitMs)
+    for (;;) {
+      const outcome = await this.#options.turns.run(() => outcomeOf(partition, key, id))
+      if (outcome !== undefined) return outcome
+      if (!(await this.#pause(deadlineMs))) throw new CarillonError('TIMEOUT', `the input ${quote(id)} is accepted but not handled yet: ask again`)
+    }
+  }
+
+  async #result(partition: Partition, { key, minSeq, waitMs }: RpcRequest & { op: 'result' }): Promise<Outcome> {
+    const deadlineMs = this.#options.clock.nowMs() + Math.min(waitMs, RPC_WAIT_MS_MAX)
+    await this.#applied(partition, minSeq, waitMs)
+    for (;;) {
+      const phase = await this.#options.turns.run(async () => (await requireInstance(partition, key)).instance.data.phase)
+      if (phase.kind === 'closed') return phase.outcome
+      if (!(await this.#pauseUntilClosed(key, deadlineMs))) throw new CarillonError('TIMEOUT', 'the instance has not closed yet: ask again')
+    }
+  }
+
+  #list(partition: Partition, { type, status, after, limit }: RpcRequest & { op: 'list' }): ListPage {
+    const rows: ListRow[] = []
+    const max = Math.min(Math.max(1, limit), LIST_LIMIT_MAX)
+    let scanned = 0
+    let last: InstanceKey | undefined
+    const range = recordRange(partition.number, type === undefined ? undefined : encodeToken(type, 'workflow type'), after)
+    for (const { key, value } of this.#options.store.range('record', range)) {
+      if (rows.length === max || scanned === SCAN_MAX) return { rows, next: last ?? '' }
+      scanned += 1
+      last = instanceOfRecordKey(key)
+      const summary = decodeSummary(value)
+      if (summary.status === 'absent' || (status !== undefined && summary.status !== status)) continue
+      rows.push({ ...parseKey(last), status: summary.status, startedMs: summary.startedMs, seq: summary.coveredSeq })
+    }
+    return { rows }
+  }
+
+  async #applied(partition: Partition, seq: number, waitMs: number): Promise<void> {
+    const deadlineMs = this.#options.clock.nowMs() + Math.min(waitMs, RPC_WAIT_MS_MAX)
+    while (partition.position < seq) {
+      if (!(await this.#pause(deadlineMs, 2))) throw new CarillonError('TIMEOUT', `partition ${partition.number} has applied seq ${partition.position}, not yet ${seq}: ask again`)
+    }
+  }
+
+  /** False when the deadline has passed. */
+  async #pause(deadlineMs: number, everyMs = LOOK_AGAIN_MS): Promise<boolean> {
+    const { clock } = this.#options
+    if (clock.nowMs() >= deadlineMs) return false
+    await new Promise<void>((resolve) => void clock.after(everyMs, resolve))
+    return true
+  }
+
+  async #pauseUntilClosed(key: InstanceKey, deadlineMs: number): Promise<boolean> {
+    const { clock } = this.#options
+    const leftMs = deadlineMs - clock.nowMs()
+    if (leftMs <= 0) return false
+    await new Promise<void>((resolve) => {
+      const waiters = this.#closeWaiters.get(key) ?? new Set()
+      this.#closeWaiters.set(key, waiters)
+      const wake = (): void => {
+        cancel()
+        waiters.delete(wake)
+        if (waiters.size === 0) this.#closeWaiters.delete(key)
+        resolve()
+      }
+      const cancel = clock.after(leftMs, wake)
+      waiters.add(wake)
+    })
+    return true
+  }
+}
+
+async function requireInstance(partition: Partition, key: InstanceKey): Promise<Resident> {
+  const resident = await partition.find(key)
+  if (resident === undefined) throw notFound(key)
+  return resident
+}
+
+async function outcomeOf(partition: Partition, key: InstanceKey, id: string): Promise<Outcome | undefined> {
+  const resident = await partition.find(key)
+  if (resident?.suspension !== undefined) {
+    const { seq, error } = resident.suspension
+    return { ok: false, error: { code: 'SUSPENDED', message: `accepted, but the instance is suspended at seq ${seq}: ${error.message}`, details: error } }
+  }
+  const known = resident?.instance.data.known.get(id)
+  if (resident === undefined || known === undefined) {
+    // The journal is applied behind the input, yet it left no trace here: it was dead-lettered, or so many came since that it is forgotten.
+    return { ok: false, error: { code: 'NOT_FOUND', message: `the input ${quote(id)} was not applied by ${key}: look among the dead letters` } }
+  }
+  return known.outcome
+}
+
+function notFound(key: InstanceKey): CarillonError {
+  const { type, id } = parseKey(key)
+  return new CarillonError('NOT_FOUND', `there is no instance ${type}/${id}: start it, or signal it if its type starts on a signal`)
+}
+
+function describe(partition: Partition, resident: Resident, store: OrderedStore): Description {
+  const { instance, suspension } = resident
+  const { data, type, id } = instance
+  const status = suspension === undefined ? statusOf(data.phase) : 'suspended'
+  return {
+    type,
+    id,
+    status: status as InstanceStatus,
+    partition: partition.number,
+    incarnation: data.incarnation,
+    startedMs: data.phase.kind === 'absent' ? 0 : data.phase.startedMs,
+    seq: data.seq,
+    timeMs: data.timeMs,
+    digest: digestOf(data),
+    activities: [...data.activities].map(([effect, name]) => ({ name, callId: callId(instance.key, effect) })),
+    timers: timersOf(instance),
+    mailbox: data.mailbox.length,
+    queued: suspension === undefined ? instance.queued : resident.parked(store).length,
+    knownIds: data.known.size,
+    ...(suspension === undefined ? {} : { suspended: suspension }),
+    ...(data.phase.kind === 'closed' ? { closed: { seq: data.phase.seq, timeMs: data.phase.timeMs, outcome: data.phase.outcome } } : {}),
+  }
+}
+
+function timersOf({ data }: Instance): Description['timers'] {
+  const named = [...data.timers].map(([name, { dueMs }]) => ({ name, dueMs }))
+  const sleeps = [...data.sleeps.values()].map((dueMs) => ({ name: 'sleep', dueMs }))
+  return [...named, ...sleeps]
+}
