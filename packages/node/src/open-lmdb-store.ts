@@ -12,7 +12,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from
 import { join } from 'node:path'
 
 import { CarillonError } from '@carillon/runtime'
-import { TABLES } from '@carillon/runtime/ports'
+import { type Logger, TABLES } from '@carillon/runtime/ports'
 
 import { sealRow, CHECKSUM_BYTES, tableSeed } from './checksum.ts'
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
@@ -41,17 +41,12 @@ import {
 } from './lmdb-header.ts'
 import { LmdbStore } from './lmdb-store.ts'
 
-/** Where the opening reports what it found. pino's loggers fit. */
-export interface StoreLog {
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-}
-
 export interface OpenLmdbStoreOptions {
   /** The directory; made when it is missing. */
   readonly path: string
   readonly cluster: StoreOwner
-  readonly log: StoreLog
+  /** Told what was found. */
+  readonly log: Logger
   /** Reads every row before opening (about a second for each GB in the page cache), not only a sample. */
   readonly verify?: boolean
   /** Bytes that the data file may grow to; 64 GiB when absent. Reaching it is STORAGE_FAILED. */

@@ -15,7 +15,7 @@ export interface Write {
 }
 
 export interface Range {
-  /** First key, inclusive; empty for the start of the table. */
+  /** First key, inclusive; empty for the start of the table. A key followed by a NUL character is the least that can be above it. */
   readonly from: string
   /** Last key, exclusive. `~` is above every letter and digit; nothing is in a range whose end is not above its start. */
   readonly to: string

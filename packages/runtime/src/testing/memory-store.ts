@@ -82,7 +82,7 @@ export class MemoryStore implements OrderedStore {
 
   get(table: Table, key: string): Uint8Array | undefined {
     this.#checkOpen()
-    return this.disk.table(table).read(table, key)
+    return this.disk.table(table).read(table, checkStoreKey(key))
   }
 
   *range(table: Table, range: Range): Generator<Row, void, undefined> {
