@@ -30,7 +30,7 @@ export class Carillon {
    */
   workflow<Shape extends ContractShape>(contract: Contract<Shape>, id: string): WorkflowHandle<Shape>
   workflow(type: string, id: string): WorkflowHandle<AnyShape>
-  workflow(workflow: Contract | string, id: string): WorkflowHandle<ContractShape> {
+  workflow(workflow: Contract | string, id: string): WorkflowHandle {
     return new WorkflowHandle(this.#session, createTarget(this.#session.subjects, workflow, id))
   }
 

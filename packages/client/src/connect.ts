@@ -1,5 +1,6 @@
 /** Connects a producer to a cluster: the composition root of this package. */
-import { checkNamespace, Subjects } from '@carillon/runtime/protocol'
+import { CarillonError } from '@carillon/runtime'
+import { checkNamespace, quote, Subjects } from '@carillon/runtime/protocol'
 
 import { Carillon } from './carillon.ts'
 import { type NatsOptions, openConnection } from './connection.ts'
@@ -15,14 +16,15 @@ export interface ConnectOptions {
   readonly namespace?: string | undefined
   /** How the connection is called in the server's monitoring; default `carillon-client`. */
   readonly name?: string | undefined
-  /** What the NATS client takes: authentication, TLS, ping interval, … */
+  /** What the NATS client takes: authentication, TLS, ping interval, … An `inboxPrefix` begins with `_INBOX.`: nodes send outcomes nowhere else. */
   readonly nats?: NatsOptions | undefined
   /** How long to try to reach a server, and to wait for the first node to create the cluster; default 10,000. */
   readonly timeoutMs?: number | undefined
-  /** Gives up when aborted. */
+  /** Gives up when aborted, with the signal's reason. */
   readonly signal?: AbortSignal | undefined
 }
 
+const INBOX_PREFIX = /^_INBOX(?:\.[A-Za-z0-9_-]{1,64}){0,2}$/
 const NEVER = new AbortController().signal
 
 /**
@@ -35,6 +37,7 @@ const NEVER = new AbortController().signal
 export async function connect(options: ConnectOptions): Promise<Carillon> {
   const { servers, namespace = 'carillon', name = 'carillon-client', nats = {}, signal = NEVER } = options
   checkNamespace(namespace)
+  checkInboxPrefix(nats.inboxPrefix)
   const deadline = new Deadline(options.timeoutMs ?? CONNECT_TIMEOUT_MS)
   const nc = await openConnection({ servers, name, nats }, deadline, signal)
   try {
@@ -45,4 +48,13 @@ export async function connect(options: ConnectOptions): Promise<Carillon> {
     await nc.close()
     throw error
   }
+}
+
+/** Nodes refuse an input whose reply goes anywhere else: a producer must not make them publish where it may not itself. */
+function checkInboxPrefix(prefix: string | undefined): void {
+  if (prefix === undefined || INBOX_PREFIX.test(prefix)) return
+  throw new CarillonError(
+    'CONFIG_INVALID',
+    `the inboxPrefix ${quote(prefix)} is not under _INBOX, where nodes send outcomes: use for example "_INBOX.my-app"`,
+  )
 }

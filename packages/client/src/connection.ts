@@ -3,7 +3,7 @@ import { CarillonError, codeOf } from '@carillon/runtime'
 import { quote } from '@carillon/runtime/protocol'
 import { connect, errors, type NatsConnection, type NodeConnectionOptions } from '@nats-io/transport-node'
 
-import { Deadline, pause } from './deadline.ts'
+import { type Deadline, pause } from './deadline.ts'
 
 /** What NATS itself understands: authenticators, TLS, inbox prefix. `servers` and `name` are given beside it. */
 export type NatsOptions = Omit<NodeConnectionOptions, 'servers' | 'name'>
@@ -32,7 +32,11 @@ const DEFAULTS: NodeConnectionOptions = {
  * @throws CONFIG_INVALID when a server's URL cannot be read. @throws SERVER_REFUSED when the credentials are not accepted.
  * @throws SERVER_UNREACHABLE when no server answered in time.
  */
-export async function openConnection(target: ConnectionTarget, deadline: Deadline, signal: AbortSignal): Promise<NatsConnection> {
+export async function openConnection(
+  target: ConnectionTarget,
+  deadline: Deadline,
+  signal: AbortSignal,
+): Promise<NatsConnection> {
   const { servers, credentials } = parseServers(target.servers)
   for (;;) {
     try {
@@ -40,12 +44,20 @@ export async function openConnection(target: ConnectionTarget, deadline: Deadlin
       return await connect({ ...DEFAULTS, timeout, ...credentials, ...target.nats, servers, name: target.name })
     } catch (error) {
       const reason = redact(error instanceof Error ? error.message : String(error))
-      if (isRefusal(error)) throw new CarillonError('SERVER_REFUSED', `the NATS server at ${servers.join(', ')} refused the connection: ${reason}: check the credentials`)
+      if (isRefusal(error))
+        throw new CarillonError(
+          'SERVER_REFUSED',
+          `the NATS server at ${servers.join(', ')} refused the connection: ${reason}: check the credentials`,
+        )
       if (isMisuse(error)) throw new CarillonError('CONFIG_INVALID', `the NATS options are not usable: ${reason}`)
-      if (deadline.leftMs <= RETRY_MS || signal.aborted) {
-        throw new CarillonError('SERVER_UNREACHABLE', `no NATS server answered at ${servers.join(', ')} within ${deadline.timeoutMs} ms: ${reason}: check the address, and that it runs`)
+      if (deadline.leftMs <= RETRY_MS) {
+        throw new CarillonError(
+          'SERVER_UNREACHABLE',
+          `no NATS server answered at ${servers.join(', ')} within ${deadline.timeoutMs} ms: ${reason}: check the address, and that it runs`,
+        )
       }
       await pause(RETRY_MS, signal)
+      signal.throwIfAborted()
     }
   }
 }
@@ -63,11 +75,21 @@ interface Servers {
 
 /** Takes the credentials out of the URLs: the NATS client does not read them there, and would print them in errors. */
 export function parseServers(given: string | readonly string[]): Servers {
-  const texts = (typeof given === 'string' ? given.split(',') : given).map((text) => text.trim()).filter((text) => text !== '')
-  if (texts.length === 0) throw new CarillonError('CONFIG_INVALID', 'no NATS server is given: pass servers, for example "nats://localhost:4222"')
+  const texts = (typeof given === 'string' ? given.split(',') : given)
+    .map((text) => text.trim())
+    .filter((text) => text !== '')
+  if (texts.length === 0)
+    throw new CarillonError(
+      'CONFIG_INVALID',
+      'no NATS server is given: pass servers, for example "nats://localhost:4222"',
+    )
   const urls = texts.map(parseUrl)
   const owners = new Set(urls.map((url) => `${url.username}:${url.password}`).filter((pair) => pair !== ':'))
-  if (owners.size > 1) throw new CarillonError('CONFIG_INVALID', 'the URLs of the NATS servers carry different credentials: pass one pair by the nats option')
+  if (owners.size > 1)
+    throw new CarillonError(
+      'CONFIG_INVALID',
+      'the URLs of the NATS servers carry different credentials: pass one pair by the nats option',
+    )
   const owner = urls.find((url) => url.username !== '' || url.password !== '')
   return { servers: urls.map(formatServer), credentials: owner === undefined ? {} : toCredentials(owner) }
 }
@@ -75,11 +97,16 @@ export function parseServers(given: string | readonly string[]): Servers {
 function parseUrl(text: string): URL {
   try {
     const url = new URL(text.includes('://') ? text : `nats://${text}`)
+    decodeURIComponent(`${url.username}${url.password}`)
     if (url.hostname !== '') return url
   } catch {
-    // Told below, without the text's credentials.
+    // Told below. The error quotes the text with its credentials, so it is not kept as the cause.
   }
-  throw new CarillonError('CONFIG_INVALID', `the NATS server ${quote(redact(text))} is not a URL: write it as nats://host:port`)
+  const host = text.slice(text.lastIndexOf('@') + 1)
+  throw new CarillonError(
+    'CONFIG_INVALID',
+    `the NATS server ${quote(host)} is not a URL: write it as nats://host:port, and credentials in it percent-encoded`,
+  )
 }
 
 function formatServer(url: URL): string {

@@ -33,7 +33,11 @@ export interface HistoryEntry {
 const BATCH = 256
 
 /** Gives the inputs in order. It asks for more only when what it had is consumed. */
-export async function* readHistory(session: Session, target: Target, options: HistoryOptions): AsyncIterableIterator<HistoryEntry> {
+export async function* readHistory(
+  session: Session,
+  target: Target,
+  options: HistoryOptions,
+): AsyncIterableIterator<HistoryEntry> {
   const filter = session.subjects.logOfInstance(target.typeToken, target.idToken)
   let next = checkWhole(options.from ?? 1, 'from')
   let left = options.limit === undefined ? Number.POSITIVE_INFINITY : checkWhole(options.limit, 'limit')
@@ -61,7 +65,12 @@ async function readBatch(session: Session, query: DirectBatchOptions, target: Ta
     const manager = await session.jetStream()
     for await (const message of await manager.direct.getBatch(session.subjects.logStream, query)) messages.push(message)
   } catch (error) {
-    if (!isEnd(error)) throw new CarillonError('TIMEOUT', `the history of ${formatTarget(target)} cannot be read: ${error instanceof Error ? error.message : String(error)}: ask again`, { cause: error })
+    if (!isEnd(error))
+      throw new CarillonError(
+        'TIMEOUT',
+        `the history of ${formatTarget(target)} cannot be read: ${error instanceof Error ? error.message : String(error)}: ask again`,
+        { cause: error },
+      )
   }
   return { messages, isLast: messages.length < (query.batch ?? BATCH) }
 }
@@ -77,7 +86,14 @@ function toEntry(session: Session, message: StoredMsg): HistoryEntry | undefined
   const header = (name: string): string | undefined => message.header.get(name) || undefined
   const { kind, name } = subject
   const id = header(HEADERS.id) ?? header(HEADERS.natsId)
-  return { seq: message.seq, time: message.time, kind, name, id, ...readPayload(message.data, header(HEADERS.encoding)) }
+  return {
+    seq: message.seq,
+    time: message.time,
+    kind,
+    name,
+    id,
+    ...readPayload(message.data, header(HEADERS.encoding)),
+  }
 }
 
 function readPayload(bytes: Uint8Array, encoding: string | undefined): Pick<HistoryEntry, 'payload' | 'unreadable'> {

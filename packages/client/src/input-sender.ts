@@ -2,7 +2,16 @@
 import { randomBytes } from 'node:crypto'
 
 import { CarillonError, codeOf } from '@carillon/runtime'
-import { checkInputId, encodeToken, encodeValue, HEADERS, type InputKind, PAYLOAD_BYTES_MAX, quote, type Subjects } from '@carillon/runtime/protocol'
+import {
+  checkInputId,
+  encodeToken,
+  encodeValue,
+  HEADERS,
+  type InputKind,
+  PAYLOAD_BYTES_MAX,
+  quote,
+  type Subjects,
+} from '@carillon/runtime/protocol'
 
 import { formatTarget, type Target } from './target.ts'
 
@@ -76,7 +85,11 @@ export class InputSender {
 }
 
 /** How error messages name an input. */
-export function formatInput(input: { readonly target: Target; readonly kind: InputKind; readonly name?: string | undefined }): string {
+export function formatInput(input: {
+  readonly target: Target
+  readonly kind: InputKind
+  readonly name?: string | undefined
+}): string {
   const what = input.name === undefined ? input.kind : `${input.kind} ${quote(input.name)}`
   return `the ${what} of ${formatTarget(input.target)}`
 }
@@ -92,19 +105,35 @@ export function encodePayload(value: unknown, what: () => string): Uint8Array {
     bytes = encodeValue(value)
   } catch (error) {
     if (codeOf(error) !== 'INVALID_STATE') throw error
-    throw new CarillonError('INVALID_PAYLOAD', `the payload of ${what()} is not plain data: ${(error as Error).message}`, { cause: error })
+    throw new CarillonError(
+      'INVALID_PAYLOAD',
+      `the payload of ${what()} is not plain data: ${(error as Error).message}`,
+      { cause: error },
+    )
   }
   if (bytes.length <= PAYLOAD_BYTES_MAX) return bytes
-  throw new CarillonError('PAYLOAD_TOO_LARGE', `the payload of ${what()} has ${bytes.length} bytes, and ${PAYLOAD_BYTES_MAX} are allowed: store it elsewhere and send a reference`)
+  throw new CarillonError(
+    'PAYLOAD_TOO_LARGE',
+    `the payload of ${what()} has ${bytes.length} bytes, and ${PAYLOAD_BYTES_MAX} are allowed: store it elsewhere and send a reference`,
+  )
 }
 
 /** No version is sent: none means 1, and the header would cost every message 21 bytes. An empty payload needs no encoding either. */
-function formatHeaders(id: string, hasPayload: boolean, reply: string | undefined, traceparent: string | undefined): Readonly<Record<string, string>> {
+function formatHeaders(
+  id: string,
+  hasPayload: boolean,
+  reply: string | undefined,
+  traceparent: string | undefined,
+): Readonly<Record<string, string>> {
   const headers: Record<string, string> = { [HEADERS.id]: id }
   if (hasPayload) headers[HEADERS.encoding] = 'msgpack'
   if (reply !== undefined) headers[HEADERS.reply] = reply
   if (traceparent !== undefined) {
-    if (!TRACEPARENT.test(traceparent)) throw new CarillonError('INVALID_ID', `the traceparent ${quote(traceparent)} is not in the form of W3C Trace Context: 00-<32 hex>-<16 hex>-<2 hex>`)
+    if (!TRACEPARENT.test(traceparent))
+      throw new CarillonError(
+        'INVALID_ID',
+        `the traceparent ${quote(traceparent)} is not in the form of W3C Trace Context: 00-<32 hex>-<16 hex>-<2 hex>`,
+      )
     headers[HEADERS.trace] = traceparent
   }
   return headers

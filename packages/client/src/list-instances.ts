@@ -1,6 +1,13 @@
 /** Lists instances page by page. Each partition lists its own, so a page's cursor says in which partition to go on. */
 import { CarillonError } from '@carillon/runtime'
-import { type InstanceStatus, LIST_LIMIT_MAX, type ListPage, type ListRow, type Partition, quote } from '@carillon/runtime/protocol'
+import {
+  type InstanceStatus,
+  LIST_LIMIT_MAX,
+  type ListPage,
+  type ListRow,
+  type Partition,
+  quote,
+} from '@carillon/runtime/protocol'
 
 import { Deadline } from './deadline.ts'
 import { LIST_LIMIT_DEFAULT, READ_TIMEOUT_MS } from './limits.ts'
@@ -49,7 +56,12 @@ export async function listInstances(session: Session, options: ListOptions): Pro
 }
 
 /** Appends the pages in order as far as they fit whole; gives where to go on when one does not, or has more behind it. */
-function take(rows: ListRow[], limit: number, group: readonly Cursor[], pages: readonly ListPage[]): Cursor | undefined {
+function take(
+  rows: ListRow[],
+  limit: number,
+  group: readonly Cursor[],
+  pages: readonly ListPage[],
+): Cursor | undefined {
   for (const [i, page] of pages.entries()) {
     const at = group[i]
     if (at === undefined) break
@@ -60,7 +72,13 @@ function take(rows: ListRow[], limit: number, group: readonly Cursor[], pages: r
   return undefined
 }
 
-async function readPage(session: Session, options: ListOptions, at: Cursor, limit: number, deadline: Deadline): Promise<ListPage> {
+async function readPage(
+  session: Session,
+  options: ListOptions,
+  at: Cursor,
+  limit: number,
+  deadline: Deadline,
+): Promise<ListPage> {
   const { type, status } = options
   const filters = { ...(type === undefined ? {} : { type }), ...(status === undefined ? {} : { status }) }
   const request = { op: 'list', ...filters, ...(at.after === undefined ? {} : { after: at.after }), limit } as const
@@ -71,7 +89,9 @@ async function readPage(session: Session, options: ListOptions, at: Cursor, limi
 
 function cursorsFrom(cursor: Cursor, partitions: number): readonly Cursor[] {
   const count = Math.min(ASKED_AT_ONCE, partitions - cursor.partition)
-  return Array.from({ length: count }, (_, i) => (i === 0 ? cursor : { partition: cursor.partition + i, after: undefined }))
+  return Array.from({ length: count }, (_, i) =>
+    i === 0 ? cursor : { partition: cursor.partition + i, after: undefined },
+  )
 }
 
 function after(group: readonly Cursor[], partitions: number): Cursor | undefined {

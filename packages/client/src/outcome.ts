@@ -54,14 +54,22 @@ async function acceptedOrReplied(input: AwaitedOutcome): Promise<number | ReplyP
   const { awaited, seq, deadline, what, id } = input
   const first = await within(Promise.race([seq, awaited.reply]), deadline.leftMs)
   if (first !== undefined) return first
-  throw new CarillonError('NOT_ACKNOWLEDGED', `${what} is not acknowledged after ${deadline.timeoutMs} ms and may be stored or not: send it again with the same id ${quote(id)}`)
+  throw new CarillonError(
+    'NOT_ACKNOWLEDGED',
+    `${what} is not acknowledged after ${deadline.timeoutMs} ms and may be stored or not: send it again with the same id ${quote(id)}`,
+  )
 }
 
 /** Asks the owner. A rejection is taken when it is looked at: the reply may have won by then. */
 function ask(rpc: RpcClient, { target, what, id, deadline }: AwaitedOutcome, seq: number): Promise<Attempt> {
   const waitMs = Math.ceil(Math.min(HOLD_MS, deadline.leftMs))
   const timeoutMs = Math.min(waitMs + ANSWER_MS, deadline.leftMs)
-  const asked = rpc.attempt(target.partition, { op: 'outcome', key: target.key, id, seq, waitMs }, timeoutMs, `the outcome of ${what}`)
+  const asked = rpc.attempt(
+    target.partition,
+    { op: 'outcome', key: target.key, id, seq, waitMs },
+    timeoutMs,
+    `the outcome of ${what}`,
+  )
   asked.catch(() => undefined)
   return asked
 }
@@ -70,7 +78,7 @@ function tooLate({ what, id, deadline }: AwaitedOutcome, seq: number, last: Atte
   const accepted = `${what} was accepted at seq ${seq} but not applied within ${deadline.timeoutMs} ms`
   const next = `it will be applied: send it again with the same id ${quote(id)} for its outcome`
   const details = { seq, id }
-  if (last.kind === 'nobody') return new CarillonError('NO_NODE', `${accepted}, because no node serves its partition; ${next}`, { details })
+  if (last.kind === 'nobody')
+    return new CarillonError('NO_NODE', `${accepted}, because no node serves its partition; ${next}`, { details })
   return new CarillonError('TIMEOUT', `${accepted}; ${next}`, { details })
 }
-

@@ -40,7 +40,10 @@ export class ReplyInbox {
   /** @throws LIMIT_REACHED when too many senders wait already. */
   expect(): AwaitedReply {
     if (this.#waiting.size >= WAITING_MAX) {
-      throw new CarillonError('LIMIT_REACHED', `${WAITING_MAX} outcomes are waited for on this connection: send fewer at once`)
+      throw new CarillonError(
+        'LIMIT_REACHED',
+        `${WAITING_MAX} outcomes are waited for on this connection: send fewer at once`,
+      )
     }
     this.#lastToken += 1
     const token = this.#lastToken.toString(BASE)
@@ -52,7 +55,10 @@ export class ReplyInbox {
 
   /** Everyone who waits is told CLOSING. */
   close(): void {
-    const error = new CarillonError('CLOSING', 'the client was closed before the outcome came: ask again with the same id')
+    const error = new CarillonError(
+      'CLOSING',
+      'the client was closed before the outcome came: ask again with the same id',
+    )
     for (const { reject } of this.#waiting.values()) reject(error)
     this.#waiting.clear()
     if (!this.#subscription.isClosed()) this.#subscription.unsubscribe()
@@ -89,5 +95,12 @@ export function isOutcome(value: unknown): value is Outcome {
 
 /** Whether a decoded value is an error as plain data. */
 export function isErrorData(value: unknown): value is { readonly code: string; readonly message: string } {
-  return typeof value === 'object' && value !== null && 'code' in value && 'message' in value && typeof value.code === 'string' && typeof value.message === 'string'
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'code' in value &&
+    'message' in value &&
+    typeof value.code === 'string' &&
+    typeof value.message === 'string'
+  )
 }

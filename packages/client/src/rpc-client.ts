@@ -8,7 +8,10 @@ import { encodePayload } from './input-sender.ts'
 import { isErrorData } from './reply-inbox.ts'
 
 /** How one attempt went. `nobody`: no node serves the partition at this moment. `silent`: no answer, or one that only time can change. */
-export type Attempt = { readonly kind: 'value'; readonly value: unknown } | { readonly kind: 'nobody' } | { readonly kind: 'silent'; readonly reason: string }
+export type Attempt =
+  | { readonly kind: 'value'; readonly value: unknown }
+  | { readonly kind: 'nobody' }
+  | { readonly kind: 'silent'; readonly reason: string }
 
 /** How long a node may take to answer, on top of what it was asked to wait, before the next attempt, in milliseconds. */
 const ANSWER_MS = 2_500
@@ -54,7 +57,11 @@ export class RpcClient {
       await pause(Math.min(backOffMs(attempt), deadline.leftMs), this.#closing)
     }
     const within = `within ${deadline.timeoutMs} ms`
-    if (last.kind === 'nobody') throw new CarillonError('NO_NODE', `no node served partition ${partition} for ${what} ${within}: check that nodes run in this namespace`)
+    if (last.kind === 'nobody')
+      throw new CarillonError(
+        'NO_NODE',
+        `no node served partition ${partition} for ${what} ${within}: check that nodes run in this namespace`,
+      )
     throw new CarillonError('TIMEOUT', `${what} had no answer ${within} (${last.reason}): ask again`)
   }
 
@@ -62,7 +69,11 @@ export class RpcClient {
   async attempt(partition: Partition, request: RpcRequest, timeoutMs: number, what: string): Promise<Attempt> {
     this.#throwIfClosing()
     try {
-      const msg = await this.#nc.request(this.#subjects.rpc(partition), encodePayload(request, () => what), { timeout: Math.ceil(Math.max(timeoutMs, ATTEMPT_MS_MIN)) })
+      const msg = await this.#nc.request(
+        this.#subjects.rpc(partition),
+        encodePayload(request, () => what),
+        { timeout: Math.ceil(Math.max(timeoutMs, ATTEMPT_MS_MIN)) },
+      )
       return parseResponse(msg.data)
     } catch (error) {
       this.#throwIfClosing()
@@ -81,8 +92,10 @@ export function backOffMs(attempt: number): number {
 }
 
 function toAttempt(error: unknown): Attempt {
-  if (error instanceof errors.NoRespondersError || (error instanceof errors.RequestError && error.isNoResponders())) return { kind: 'nobody' }
-  if (error instanceof errors.TimeoutError) return { kind: 'silent', reason: 'the node is silent, or the connection is down' }
+  if (error instanceof errors.NoRespondersError || (error instanceof errors.RequestError && error.isNoResponders()))
+    return { kind: 'nobody' }
+  if (error instanceof errors.TimeoutError)
+    return { kind: 'silent', reason: 'the node is silent, or the connection is down' }
   if (error instanceof errors.ClosedConnectionError || error instanceof errors.DrainingConnectionError) {
     throw new CarillonError('SERVER_UNREACHABLE', 'the connection to NATS has ended for good: connect again')
   }
@@ -96,9 +109,13 @@ function parseResponse(bytes: Uint8Array): Attempt {
     if (response.ok === true) return { kind: 'value', value: 'value' in response ? response.value : undefined }
     if ('error' in response && isErrorData(response.error)) {
       const error = fromErrorData(response.error)
-      if (error.disposition === 'retry' || error.disposition === 'reroute') return { kind: 'silent', reason: `${error.code}: ${error.message}` }
+      if (error.disposition === 'retry' || error.disposition === 'reroute')
+        return { kind: 'silent', reason: `${error.code}: ${error.message}` }
       throw error
     }
   }
-  throw new CarillonError('CLUSTER_MISMATCH', 'a node answered in a form that this release does not know: use the release that the nodes run')
+  throw new CarillonError(
+    'CLUSTER_MISMATCH',
+    'a node answered in a form that this release does not know: use the release that the nodes run',
+  )
 }

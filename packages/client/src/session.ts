@@ -7,7 +7,7 @@
  * 2. When `close` resolves, every call has settled and nothing of this client runs.
  */
 import { CarillonError } from '@carillon/runtime'
-import { type ReplyPayload, Subjects } from '@carillon/runtime/protocol'
+import type { ReplyPayload, Subjects } from '@carillon/runtime/protocol'
 import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 
@@ -64,7 +64,9 @@ export class Session {
     try {
       const { id, seq } = this.send({ ...input, reply: awaited.subject })
       const what = formatInput(input)
-      const reply = await this.track(() => awaitOutcome(this.rpc, { target: input.target, what, id, seq, awaited, deadline }))
+      const reply = await this.track(() =>
+        awaitOutcome(this.rpc, { target: input.target, what, id, seq, awaited, deadline }),
+      )
       return { ...reply, id }
     } finally {
       awaited.forget()

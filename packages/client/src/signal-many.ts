@@ -17,7 +17,12 @@ import type { NamedSignal } from './workflow-handle.ts'
 /** One signal to one instance of a workflow type. `SignalItem<typeof A | typeof B>` is one to either. */
 export type SignalItem<C extends Contract = Contract> =
   C extends Contract<infer Shape>
-    ? { readonly workflow: C; readonly id: string; readonly inputId?: string | undefined; readonly traceparent?: string | undefined } & NamedSignal<Shape>
+    ? {
+        readonly workflow: C
+        readonly id: string
+        readonly inputId?: string | undefined
+        readonly traceparent?: string | undefined
+      } & NamedSignal<Shape>
     : never
 
 export interface SignalManyOptions {
@@ -112,7 +117,12 @@ class SignalRun {
     this.#options = options
     this.#inFlightMax = checkRange(options.inFlightMax ?? IN_FLIGHT_DEFAULT, 1, IN_FLIGHT_MAX, 'inFlightMax')
     this.#failuresMax = checkRange(options.failuresMax ?? FAILURES_KEPT_DEFAULT, 1, FAILURES_KEPT_MAX, 'failuresMax')
-    this.#progressEvery = checkRange(options.progressEvery ?? PROGRESS_EVERY, 1, Number.MAX_SAFE_INTEGER, 'progressEvery')
+    this.#progressEvery = checkRange(
+      options.progressEvery ?? PROGRESS_EVERY,
+      1,
+      Number.MAX_SAFE_INTEGER,
+      'progressEvery',
+    )
   }
 
   async take(items: Iterable<LooseItem>): Promise<void> {
@@ -164,7 +174,9 @@ class SignalRun {
       const target = createTarget(this.#session.subjects, item.workflow, item.id)
       validate(payloadSchema(target, 'signal', item.name), item.payload, `signal ${item.name} of ${item.workflow.name}`)
       const { name, payload, inputId: id, traceparent } = item
-      this.#session.send({ target, kind: 'signal', name, payload, id, traceparent }).seq.then(() => this.#settle(index, undefined), failed)
+      this.#session
+        .send({ target, kind: 'signal', name, payload, id, traceparent })
+        .seq.then(() => this.#settle(index, undefined), failed)
     } catch (error) {
       failed(error)
     }

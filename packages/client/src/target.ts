@@ -1,6 +1,13 @@
 /** One instance as the client addresses it. */
 import { CarillonError, type Contract, type ContractShape, type Schema } from '@carillon/runtime'
-import { encodeToken, type InstanceKey, type Partition, quote, type Subjects, type Token } from '@carillon/runtime/protocol'
+import {
+  encodeToken,
+  type InstanceKey,
+  type Partition,
+  quote,
+  type Subjects,
+  type Token,
+} from '@carillon/runtime/protocol'
 
 /** What a handle without a contract takes: any name, any payload. The nodes check them. */
 export interface AnyShape {

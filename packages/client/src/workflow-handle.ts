@@ -1,5 +1,17 @@
 /** A typed handle on one instance. It holds no resources: make as many as you like. */
-import type { Args, ContractShape, FieldOf, InputOf, OutputOf, QueryNames, QueryOf, SignalNames, SignalSchema, UpdateNames, UpdateOf } from '@carillon/runtime'
+import type {
+  Args,
+  ContractShape,
+  FieldOf,
+  InputOf,
+  OutputOf,
+  QueryNames,
+  QueryOf,
+  SignalNames,
+  SignalSchema,
+  UpdateNames,
+  UpdateOf,
+} from '@carillon/runtime'
 import { fromErrorData, validate } from '@carillon/runtime'
 import type { Description, Outcome, RpcRequest, StartPayload } from '@carillon/runtime/protocol'
 
@@ -53,7 +65,9 @@ export interface Accepted {
 
 /** The payload as an argument: at its place, but optional where the schema takes `undefined`. */
 export type PayloadArgs<S> = Args<S> extends [] ? [payload?: undefined] : Args<S>
-export type StartArgs<Shape extends ContractShape> = Shape extends { readonly input: infer S } ? PayloadArgs<S> : [input?: undefined]
+export type StartArgs<Shape extends ContractShape> = Shape extends { readonly input: infer S }
+  ? PayloadArgs<S>
+  : [input?: undefined]
 export type ResultOf<Shape extends ContractShape> = Shape extends { readonly result: infer S } ? OutputOf<S> : unknown
 
 /** What an update's caller gets. */
@@ -69,7 +83,9 @@ export type NamedSignal<Shape extends ContractShape> = {
 }[SignalNames<Shape>]
 
 /** What `signalWithStart` sends as one input; `input` is optional where the schema takes `undefined`. */
-export type SignalWithStart<Shape extends ContractShape> = { readonly signal: NamedSignal<Shape> } & (StartArgs<Shape> extends [input: infer Input]
+export type SignalWithStart<Shape extends ContractShape> = {
+  readonly signal: NamedSignal<Shape>
+} & (StartArgs<Shape> extends [input: infer Input]
   ? { readonly input: Input }
   : { readonly input?: StartArgs<Shape>[0] })
 
@@ -117,7 +133,10 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
    * @throws as `start`. @throws TIMEOUT or NO_NODE, with `wait: 'applied'`, when the accepted signal was not applied in time: it will be.
    * @throws what its handler made of it, with `wait: 'applied'`: HANDLER_FAILED, SUSPENDED, NOT_FOUND, CLOSED.
    */
-  async signal<Name extends SignalNames<Shape>>(name: Name, ...args: [...PayloadArgs<SignalSchema<Shape, Name>>, options?: SendOptions]): Promise<Accepted> {
+  async signal<Name extends SignalNames<Shape>>(
+    name: Name,
+    ...args: [...PayloadArgs<SignalSchema<Shape, Name>>, options?: SendOptions]
+  ): Promise<Accepted> {
     const [payload, options = {}] = args as readonly unknown[] as [unknown, SendOptions?]
     validate(payloadSchema(this.#target, 'signal', name), payload, `signal ${name} of ${this.type}`)
     return this.#send({ target: this.#target, kind: 'signal', name, payload }, options)
@@ -125,8 +144,15 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
 
   /** Starts the instance unless it runs, and sends it a signal, as ONE input: both happen or neither. Throws as `signal`. */
   async signalWithStart(both: SignalWithStart<Shape>, options: StartOptions = {}): Promise<Accepted> {
-    const { input, signal } = both as { readonly input?: unknown; readonly signal: { readonly name: string; readonly payload?: unknown } }
-    validate(payloadSchema(this.#target, 'signal', signal.name), signal.payload, `signal ${signal.name} of ${this.type}`)
+    const { input, signal } = both as {
+      readonly input?: unknown
+      readonly signal: { readonly name: string; readonly payload?: unknown }
+    }
+    validate(
+      payloadSchema(this.#target, 'signal', signal.name),
+      signal.payload,
+      `signal ${signal.name} of ${this.type}`,
+    )
     return this.#start(input, { name: signal.name, payload: signal.payload }, options.ifRunning ?? 'use', options)
   }
 
@@ -141,7 +167,14 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
   ): Promise<UpdateResult<Shape, Name>> {
     const [payload, options = {}] = args as readonly unknown[] as [unknown, UpdateOptions?]
     validate(payloadSchema(this.#target, 'update', name), payload, `update ${name} of ${this.type}`)
-    const input = { target: this.#target, kind: 'update', name, payload, id: options.id, traceparent: options.traceparent } as const
+    const input = {
+      target: this.#target,
+      kind: 'update',
+      name,
+      payload,
+      id: options.id,
+      traceparent: options.traceparent,
+    } as const
     const applied = await this.#session.sendAndWait(input, options.timeoutMs ?? OUTCOME_TIMEOUT_MS)
     this.#saw(applied.seq)
     return valueOf(applied.outcome) as UpdateResult<Shape, Name>
@@ -160,7 +193,9 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
     validate(payloadSchema(this.#target, 'query', name), input, `query ${name} of ${this.type}`)
     const minSeq = this.#minSeq(options)
     const request = { op: 'query', key: this.#target.key, name, input, minSeq } as const
-    return (await this.#read(`query ${name} of ${formatTarget(this.#target)}`, options, request)) as OutputOf<FieldOf<QueryOf<Shape, Name>, 'output'>>
+    return (await this.#read(`query ${name} of ${formatTarget(this.#target)}`, options, request)) as OutputOf<
+      FieldOf<QueryOf<Shape, Name>, 'output'>
+    >
   }
 
   /** What is known of the instance. Throws as `query`. */
@@ -199,7 +234,12 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
     return this.#send({ target: this.#target, kind: 'admin', name: 'resume', payload: undefined }, options)
   }
 
-  async #start(input: unknown, signal: StartPayload['signal'], ifRunning: 'fail' | 'use', options: StartOptions): Promise<Accepted> {
+  async #start(
+    input: unknown,
+    signal: StartPayload['signal'],
+    ifRunning: 'fail' | 'use',
+    options: StartOptions,
+  ): Promise<Accepted> {
     const { shape } = this.#target
     if (shape !== undefined) validate(shape.input, input, `the start of ${this.type}`)
     const payload: StartPayload = { input, ifRunning, ...(signal === undefined ? {} : { signal }) }

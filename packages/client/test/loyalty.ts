@@ -5,7 +5,14 @@ import { z } from 'zod'
 export const Loyalty = defineWorkflow('loyalty', {
   input: type<{ email: string }>(),
   result: type<{ points: number }>(),
-  signals: { purchase: z.object({ orderId: z.string(), amount: z.number().positive() }), close: type<void>(), note: type<unknown>() },
+  signals: {
+    purchase: z.object({ orderId: z.string(), amount: z.number().positive() }),
+    close: type<void>(),
+    note: type<unknown>(),
+  },
   updates: { redeem: { input: z.object({ points: z.number().int() }), output: type<{ left: number }>() }, reset: {} },
-  queries: { status: { output: type<{ points: number }>() }, orders: { input: type<{ limit: number }>(), output: type<string[]>() } },
+  queries: {
+    status: { output: type<{ points: number }>() },
+    orders: { input: type<{ limit: number }>(), output: type<string[]>() },
+  },
 })

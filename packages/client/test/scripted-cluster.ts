@@ -44,7 +44,15 @@ export interface ScriptedCluster {
 }
 
 export function clusterRecord(change: Readonly<Record<string, unknown>> = {}): string {
-  const record = { formatVersion: 1, clusterId: 'c-1', namespace: NAMESPACE, partitions: PARTITIONS, streams: 1, door: 'relay', createdAt: '2026-01-01T00:00:00.000Z' }
+  const record = {
+    formatVersion: 1,
+    clusterId: 'c-1',
+    namespace: NAMESPACE,
+    partitions: PARTITIONS,
+    streams: 1,
+    door: 'relay',
+    createdAt: '2026-01-01T00:00:00.000Z',
+  }
   return JSON.stringify({ ...record, ...change })
 }
 

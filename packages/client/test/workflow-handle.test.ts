@@ -29,10 +29,19 @@ const codeFrom = (call: Promise<unknown>): Promise<unknown> => call.then(() => '
 
 describe('accepted inputs', () => {
   it('puts a signal on the subject of its instance, in msgpack, with its id', async () => {
-    const accepted = await carillon.workflow(Loyalty, 'customer 42/ü').signal('purchase', { orderId: 'o1', amount: 30 }, { id: 'o1' })
+    const accepted = await carillon
+      .workflow(Loyalty, 'customer 42/ü')
+      .signal('purchase', { orderId: 'o1', amount: 30 }, { id: 'o1' })
     await until('the input is seen', () => cluster.inputs.length === 1)
     expect(accepted).toEqual({ seq: expect.any(Number), id: 'o1', duplicate: false })
-    expect(cluster.inputs[0]).toMatchObject({ kind: 'signal', name: 'purchase', id: 'o1', encoding: 'msgpack', payload: { orderId: 'o1', amount: 30 }, reply: undefined })
+    expect(cluster.inputs[0]).toMatchObject({
+      kind: 'signal',
+      name: 'purchase',
+      id: 'o1',
+      encoding: 'msgpack',
+      payload: { orderId: 'o1', amount: 30 },
+      reply: undefined,
+    })
     expect(cluster.inputs[0]?.subject).toMatch(/^carillon\.log\.\d\.loyalty\.customer=2042=2F=C3=BC\.signal\.purchase$/)
   })
 
@@ -44,18 +53,38 @@ describe('accepted inputs', () => {
 
   it('stores the inputs of one handle in the order of the calls, across kinds', async () => {
     const handle = carillon.workflow(Loyalty, 'ordered')
-    const all = await Promise.all([handle.start({ email: 'a@b' }), handle.signal('note', 1), handle.resume(), handle.signal('note', 2)])
+    const all = await Promise.all([
+      handle.start({ email: 'a@b' }),
+      handle.signal('note', 1),
+      handle.resume(),
+      handle.signal('note', 2),
+    ])
     expect(all.map(({ seq }) => seq)).toEqual(all.map(({ seq }) => seq).toSorted((a, b) => a - b))
     const entries = []
     for await (const entry of handle.history()) entries.push([entry.kind, entry.name, entry.payload])
-    expect(entries).toEqual([['start', '', { input: { email: 'a@b' }, ifRunning: 'fail' }], ['signal', 'note', 1], ['admin', 'resume', undefined], ['signal', 'note', 2]])
+    expect(entries).toEqual([
+      ['start', '', { input: { email: 'a@b' }, ifRunning: 'fail' }],
+      ['signal', 'note', 1],
+      ['admin', 'resume', undefined],
+      ['signal', 'note', 2],
+    ])
   })
 
   it('sends start and signal as one input', async () => {
     const handle = carillon.workflow(Loyalty, 'both')
-    await handle.signalWithStart({ input: { email: 'a@b' }, signal: { name: 'purchase', payload: { orderId: 'o', amount: 1 } } })
+    await handle.signalWithStart({
+      input: { email: 'a@b' },
+      signal: { name: 'purchase', payload: { orderId: 'o', amount: 1 } },
+    })
     await until('the input is seen', () => cluster.inputs.length === 1)
-    expect(cluster.inputs[0]).toMatchObject({ kind: 'start', payload: { input: { email: 'a@b' }, ifRunning: 'use', signal: { name: 'purchase', payload: { orderId: 'o', amount: 1 } } } })
+    expect(cluster.inputs[0]).toMatchObject({
+      kind: 'start',
+      payload: {
+        input: { email: 'a@b' },
+        ifRunning: 'use',
+        signal: { name: 'purchase', payload: { orderId: 'o', amount: 1 } },
+      },
+    })
   })
 
   it('hands trace context on, and refuses what is none', async () => {
@@ -64,7 +93,9 @@ describe('accepted inputs', () => {
     await handle.signal('close', undefined, { traceparent })
     await until('the input is seen', () => cluster.inputs.length === 1)
     expect(cluster.inputs[0]?.traceparent).toBe(traceparent)
-    expect(await codeFrom(handle.signal('close', undefined, { traceparent: 'x\r\nNats-Rollup: all' }))).toBe('INVALID_ID')
+    expect(await codeFrom(handle.signal('close', undefined, { traceparent: 'x\r\nNats-Rollup: all' }))).toBe(
+      'INVALID_ID',
+    )
   })
 
   it('sends nothing that cannot be valid', async () => {
@@ -77,11 +108,15 @@ describe('accepted inputs', () => {
     expect(await codeFrom(handle.signal('note', circular))).toBe('INVALID_PAYLOAD')
     expect(await codeFrom(handle.signal('note', () => 1))).toBe('INVALID_PAYLOAD')
     expect(await codeFrom(handle.signal('note', 'x'.repeat(600_000)))).toBe('PAYLOAD_TOO_LARGE')
-    expect(await codeFrom(handle.query('orders', { limit: 1, extra: 'x'.repeat(600_000) } as { limit: number }))).toBe('PAYLOAD_TOO_LARGE')
+    expect(await codeFrom(handle.query('orders', { limit: 1, extra: 'x'.repeat(600_000) } as { limit: number }))).toBe(
+      'PAYLOAD_TOO_LARGE',
+    )
     expect(await codeFrom(loose.signal('no\r\nsuch', 1))).toBe('INVALID_ID')
     expect(await codeFrom((handle as unknown as typeof loose).signal('toString', 1))).toBe('UNKNOWN_NAME')
-    for (const id of ['', ' padded ', 'a\r\nb', 'x'.repeat(201), '\ud800']) expect(await codeFrom(handle.signal('close', undefined, { id }))).toBe('INVALID_ID')
-    for (const id of ['', 'a\nb', 'e\u0301', 'x'.repeat(201)]) expect(() => carillon.workflow(Loyalty, id)).toThrow(CarillonError)
+    for (const id of ['', ' padded ', 'a\r\nb', 'x'.repeat(201), '\ud800'])
+      expect(await codeFrom(handle.signal('close', undefined, { id }))).toBe('INVALID_ID')
+    for (const id of ['', 'a\nb', 'e\u0301', 'x'.repeat(201)])
+      expect(() => carillon.workflow(Loyalty, id)).toThrow(CarillonError)
     for (const id of ['a.b', '*', '>', '..', '__proto__']) expect(carillon.workflow(Loyalty, id).id).toBe(id)
     await cluster.nc.flush()
     expect(cluster.inputs).toEqual([])
@@ -99,12 +134,18 @@ describe('outcomes', () => {
     const error = { code: 'UPDATE_REJECTED', message: 'not enough points', details: { have: 1 } }
     cluster.script.onInput = ({ reply }) => cluster.reply(reply, 7, { ok: false, error })
     await expect(carillon.workflow(Loyalty, 'u').update('redeem', { points: 2 })).rejects.toMatchObject(error)
-    await expect(carillon.workflow(Loyalty, 'u').signal('close', undefined, { wait: 'applied' })).rejects.toMatchObject(error)
+    await expect(carillon.workflow(Loyalty, 'u').signal('close', undefined, { wait: 'applied' })).rejects.toMatchObject(
+      error,
+    )
   })
 
   it('tells a waiting sender that its input was a duplicate', async () => {
     cluster.script.onInput = ({ reply }) => cluster.reply(reply, 7, { ok: true }, true)
-    expect(await carillon.workflow(Loyalty, 'u').signal('close', undefined, { wait: 'applied', id: 'once' })).toEqual({ seq: 7, id: 'once', duplicate: true })
+    expect(await carillon.workflow(Loyalty, 'u').signal('close', undefined, { wait: 'applied', id: 'once' })).toEqual({
+      seq: 7,
+      id: 'once',
+      duplicate: true,
+    })
   })
 
   it('keeps the outcomes of concurrent senders apart', async () => {
@@ -113,7 +154,9 @@ describe('outcomes', () => {
       setTimeout(() => cluster.reply(reply, points, { ok: true, value: { left: points } }), points % 7)
     }
     const handle = carillon.workflow(Loyalty, 'many')
-    const all = await Promise.all(Array.from({ length: 200 }, (_, points) => handle.update('redeem', { points: points + 1 })))
+    const all = await Promise.all(
+      Array.from({ length: 200 }, (_, points) => handle.update('redeem', { points: points + 1 })),
+    )
     expect(all).toEqual(Array.from({ length: 200 }, (_, points) => ({ left: points + 1 })))
   })
 
@@ -125,7 +168,12 @@ describe('outcomes', () => {
       return { ok: true, value: { left: 9 } }
     }
     expect(await carillon.workflow(Loyalty, 'lost').update('redeem', { points: 1 }, { id: 'r1' })).toEqual({ left: 9 })
-    expect(cluster.requests.at(-1)).toMatchObject({ op: 'outcome', key: 'loyalty.lost', id: 'r1', seq: expect.any(Number) })
+    expect(cluster.requests.at(-1)).toMatchObject({
+      op: 'outcome',
+      key: 'loyalty.lost',
+      id: 'r1',
+      seq: expect.any(Number),
+    })
   })
 
   it('takes the outcome from a node that comes back', async () => {
@@ -148,12 +196,18 @@ describe('outcomes', () => {
   it('says that an accepted input will be applied when time is up', async () => {
     cluster.script.onRpc = stillWaiting
     const update = carillon.workflow(Loyalty, 'slow').update('redeem', { points: 1 }, { timeoutMs: 300, id: 'r2' })
-    await expect(update).rejects.toMatchObject({ code: 'TIMEOUT', message: expect.stringMatching(/accepted at seq \d+ .* will be applied.*"r2"/), details: { id: 'r2' } })
+    await expect(update).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringMatching(/accepted at seq \d+ .* will be applied.*"r2"/),
+      details: { id: 'r2' },
+    })
   })
 
   it('says NO_NODE when time is up and nobody serves the partition', async () => {
     await cluster.leave()
-    expect(await codeFrom(carillon.workflow(Loyalty, 'slow').update('redeem', { points: 1 }, { timeoutMs: 1300 }))).toBe('NO_NODE')
+    expect(
+      await codeFrom(carillon.workflow(Loyalty, 'slow').update('redeem', { points: 1 }, { timeoutMs: 1300 })),
+    ).toBe('NO_NODE')
   })
 
   it('ignores what is no reply', async () => {
@@ -217,7 +271,10 @@ describe('reads', () => {
       return { ok: false, error: { code: 'WORKFLOW_FAILED', message: 'bankrupt' } }
     }
     expect(await carillon.workflow(Loyalty, 'good').result()).toEqual({ points: 8 })
-    await expect(carillon.workflow(Loyalty, 'bad').result()).rejects.toMatchObject({ code: 'WORKFLOW_FAILED', message: 'bankrupt' })
+    await expect(carillon.workflow(Loyalty, 'bad').result()).rejects.toMatchObject({
+      code: 'WORKFLOW_FAILED',
+      message: 'bankrupt',
+    })
   })
 })
 
@@ -225,14 +282,22 @@ describe('history', () => {
   it('gives the inputs of one instance from a sequence on, at most so many, over several requests', async () => {
     const handle = carillon.workflow(Loyalty, 'long')
     const other = carillon.workflow(Loyalty, 'longer')
-    const sent = await Promise.all(Array.from({ length: 600 }, (_, i) => (i % 2 === 0 ? handle : other).signal('note', i)))
+    const sent = await Promise.all(
+      Array.from({ length: 600 }, (_, i) => (i % 2 === 0 ? handle : other).signal('note', i)),
+    )
     const all = []
     for await (const entry of handle.history()) all.push(entry.payload)
     expect(all).toEqual(Array.from({ length: 300 }, (_, i) => i * 2))
     const some = []
     for await (const entry of handle.history({ from: sent[10]!.seq, limit: 3 })) some.push(entry)
     expect(some.map(({ payload }) => payload)).toEqual([10, 12, 14])
-    expect(some[0]).toMatchObject({ seq: sent[10]!.seq, id: sent[10]!.id, kind: 'signal', name: 'note', time: expect.any(Date) })
+    expect(some[0]).toMatchObject({
+      seq: sent[10]!.seq,
+      id: sent[10]!.id,
+      kind: 'signal',
+      name: 'note',
+      time: expect.any(Date),
+    })
   })
 
   it('shows inputs of plain NATS clients, and those that cannot be read', async () => {
@@ -244,7 +309,10 @@ describe('history', () => {
     await cluster.nc.request(subject, '{')
     const entries = []
     for await (const entry of handle.history({ from: seq + 1 })) entries.push(entry)
-    expect(entries.map(({ id, payload }) => [id, payload])).toEqual([[undefined, { a: 1 }], [undefined, undefined]])
+    expect(entries.map(({ id, payload }) => [id, payload])).toEqual([
+      [undefined, { a: 1 }],
+      [undefined, undefined],
+    ])
     expect(entries[1]?.unreadable).toMatch(/cannot be read/)
   })
 

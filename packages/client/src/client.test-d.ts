@@ -1,0 +1,137 @@
+/** Type tests: every `@ts-expect-error` line must not compile. They run with the build. */
+import { type Contract, defineWorkflow, type, type Schema } from '@carillon/runtime'
+
+import { type Carillon, type SignalItem, type WorkflowHandle } from './index.ts'
+
+/** As zod, valibot and the like have it: senders give one type, handlers get another. */
+declare const amountText: Schema<string, number>
+
+const Loyalty = defineWorkflow('loyalty', {
+  input: type<{ email: string }>(),
+  result: type<{ points: number }>(),
+  signals: {
+    purchase: type<{ orderId: string; amount: number }>(),
+    spend: amountText,
+    close: type<void>(),
+    hint: type<string | undefined>(),
+  },
+  updates: { redeem: { input: type<{ points: number }>(), output: type<{ left: number }>() }, reset: {} },
+  queries: {
+    status: { output: type<{ points: number }>() },
+    orders: { input: type<{ limit: number }>(), output: type<string[]>() },
+  },
+})
+const Bare = defineWorkflow('bare', { signals: { ping: type<number>() } })
+
+/** Fails to compile unless both types are the same. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : never
+function isSame<A, B>(_same: Same<A, B>): void {}
+
+export async function handles(carillon: Carillon): Promise<void> {
+  const loyalty = carillon.workflow(Loyalty, 'customer-42')
+
+  await loyalty.start({ email: 'a@b' })
+  await loyalty.start({ email: 'a@b' }, { id: 'once', ifRunning: 'use', wait: 'applied' })
+  // @ts-expect-error -- the input is missing
+  await loyalty.start()
+  // @ts-expect-error -- wrong input
+  await loyalty.start({ mail: 'a@b' })
+  await carillon.workflow(Bare, 'b').start()
+  // @ts-expect-error -- this type takes no input
+  await carillon.workflow(Bare, 'b').start({ email: 'a@b' })
+
+  await loyalty.signal('purchase', { orderId: 'o', amount: 1 }, { id: 'o', wait: 'applied', timeoutMs: 100 })
+  await loyalty.signal('spend', '12')
+  await loyalty.signal('close')
+  await loyalty.signal('close', undefined, { id: 'once' })
+  await loyalty.signal('hint')
+  await loyalty.signal('hint', 'blue')
+  // @ts-expect-error -- no such signal
+  await loyalty.signal('purchased', { orderId: 'o', amount: 1 })
+  // @ts-expect-error -- wrong payload
+  await loyalty.signal('purchase', { orderId: 'o', amount: '1' })
+  // @ts-expect-error -- the payload is missing
+  await loyalty.signal('purchase')
+  // @ts-expect-error -- senders give what the schema takes, not what it makes
+  await loyalty.signal('spend', 12)
+  // @ts-expect-error -- this signal has no payload
+  await loyalty.signal('close', { why: 'done' })
+  // @ts-expect-error -- no such way to wait
+  await loyalty.signal('close', undefined, { wait: 'stored' })
+  // @ts-expect-error -- an update is no signal
+  await loyalty.signal('redeem', { points: 1 })
+
+  await loyalty.signalWithStart({
+    input: { email: 'a@b' },
+    signal: { name: 'purchase', payload: { orderId: 'o', amount: 1 } },
+  })
+  await loyalty.signalWithStart({ input: { email: 'a@b' }, signal: { name: 'close' } }, { id: 'both' })
+  await carillon.workflow(Bare, 'b').signalWithStart({ signal: { name: 'ping', payload: 1 } })
+  // @ts-expect-error -- the input is missing
+  await loyalty.signalWithStart({ signal: { name: 'close' } })
+  // @ts-expect-error -- the signal is missing
+  await loyalty.signalWithStart({ input: { email: 'a@b' } })
+  // @ts-expect-error -- the payload of another signal
+  await loyalty.signalWithStart({ input: { email: 'a@b' }, signal: { name: 'purchase', payload: 'blue' } })
+  // @ts-expect-error -- the payload is missing
+  await loyalty.signalWithStart({ input: { email: 'a@b' }, signal: { name: 'purchase' } })
+
+  const redeemed = await loyalty.update('redeem', { points: 3 }, { id: 'r', timeoutMs: 100 })
+  isSame<typeof redeemed, { left: number }>(true)
+  const reset = await loyalty.update('reset')
+  isSame<typeof reset, undefined>(true)
+  await loyalty.update('reset', undefined, { id: 'r' })
+  // @ts-expect-error -- no such field in the result
+  console.log(redeemed.rest)
+  // @ts-expect-error -- no such update
+  await loyalty.update('refund', { points: 3 })
+  // @ts-expect-error -- the input is missing
+  await loyalty.update('redeem')
+  // @ts-expect-error -- an update always waits
+  await loyalty.update('reset', undefined, { wait: 'accepted' })
+
+  const status = await loyalty.query('status')
+  isSame<typeof status, { points: number }>(true)
+  const orders = await loyalty.query('orders', { limit: 3 }, { minSeq: 7 })
+  isSame<typeof orders, string[]>(true)
+  await loyalty.query('status', undefined, { minSeq: 7 })
+  // @ts-expect-error -- no such query
+  await loyalty.query('state')
+  // @ts-expect-error -- the input is missing
+  await loyalty.query('orders')
+
+  const result = await loyalty.result({ timeoutMs: 100 })
+  isSame<typeof result, { points: number }>(true)
+  isSame<Awaited<ReturnType<WorkflowHandle<(typeof Bare)['shape']>['result']>>, unknown>(true)
+}
+
+export async function withoutContract(carillon: Carillon, some: Contract): Promise<void> {
+  const loose = carillon.workflow('loyalty', 'customer-42')
+  await loose.start()
+  await loose.start({ email: 'a@b' })
+  await loose.signal('anything', { at: 'all' }, { id: 'x' })
+  await loose.signalWithStart({ signal: { name: 'anything', payload: 1 } })
+  isSame<Awaited<ReturnType<typeof loose.update>>, unknown>(true)
+  await loose.query('anything', { at: 'all' }, { minSeq: 1 })
+  await carillon.workflow(some, 'x').signal('anything', 1)
+}
+
+export async function many(carillon: Carillon): Promise<void> {
+  const purchase = { name: 'purchase', payload: { orderId: 'o', amount: 1 } } as const
+  await carillon.signalMany([{ workflow: Loyalty, id: 'a', ...purchase, inputId: 'o' }])
+  await carillon.signalMany([{ workflow: Loyalty, id: 'a', name: 'close' }])
+  await carillon.signalMany<typeof Loyalty | typeof Bare>([
+    { workflow: Loyalty, id: 'a', name: 'close' },
+    { workflow: Bare, id: 'b', name: 'ping', payload: 1 },
+  ])
+  async function* items(): AsyncGenerator<SignalItem<typeof Loyalty>> {
+    yield { workflow: Loyalty, id: 'a', name: 'hint' }
+    // @ts-expect-error -- the payload is missing
+    yield { workflow: Loyalty, id: 'a', name: 'purchase' }
+  }
+  await carillon.signalMany(items(), { inFlightMax: 10, onError: 'collect' })
+  // @ts-expect-error -- no such signal
+  await carillon.signalMany([{ workflow: Loyalty, id: 'a', name: 'purchased' }])
+  // @ts-expect-error -- wrong payload
+  await carillon.signalMany([{ workflow: Bare, id: 'b', name: 'ping', payload: '1' }])
+}
