@@ -16,6 +16,7 @@ import { CarillonError } from '@carillon/runtime'
 import { BATCH_MESSAGES_MAX, quote } from '@carillon/runtime/protocol'
 import type { NatsConnection } from '@nats-io/transport-node'
 
+import { BatchPolicy } from './batch-policy.ts'
 import type { PublishAck } from './pub-ack.ts'
 import { PendingBounds } from './publish-bounds.ts'
 import { PublishFlights } from './publish-flights.ts'
@@ -43,7 +44,7 @@ export interface PipelinedPublisherOptions {
   readonly ackTimeoutMs?: number
   /** How long a message is tried, from its `publish` on. Default 30 s: an election takes up to 9 s, and one may follow another. */
   readonly retryBudgetMs?: number
-  /** Whether messages queued on one key leave together as an atomic batch. Default true. */
+  /** Whether messages queued on one key may leave together as an atomic batch, where that is faster. Default true. */
   readonly batches?: boolean
   /** Ends the publisher at once: whatever waits rejects. */
   readonly signal?: AbortSignal
@@ -58,7 +59,7 @@ const RETRY_BUDGET_MS = 30_000
 /** Bytes of one batch: the server stages a batch before it stores it. */
 const BATCH_BYTES_MAX = 1024 * 1024
 /** Batches in flight. The server takes 50 per stream from all its publishers together, and keeps one that was cut off for 10 s. */
-const BATCHES_MAX = 16
+const BATCHES_MAX = 8
 /** Headers of a batch, protocol line, characters of more than one byte: what a message may cost beside the lengths that are added up. */
 const OVERHEAD_BYTES = 512
 /** How often queues that cannot move are looked at for what waited too long. */
@@ -74,7 +75,9 @@ export class PipelinedPublisher {
   readonly #signal: AbortSignal | undefined
   readonly #lanes = new Map<string, Lane>()
   #ready: Lane[] = []
+  readonly #policy = new BatchPolicy()
   #batches: boolean
+  #flightsOpen = 0
   #batchesInFlight = 0
   #inFlight = 0
   #inFlightBytes = 0
@@ -202,7 +205,7 @@ export class PipelinedPublisher {
       const lane = ready[done]
       if (lane === undefined) continue
       lane.isReady = false
-      if (lane.length > 0) this.#launch(lane)
+      if (lane.length > 0) this.#launch(lane, ready.length - done)
       else this.#lanes.delete(lane.key)
     }
     this.#ready = done === ready.length ? [] : ready.slice(done)
@@ -212,20 +215,27 @@ export class PipelinedPublisher {
     return this.#inFlight < this.#inFlightMax && this.#inFlightBytes < this.#inFlightBytesMax
   }
 
-  #launch(lane: Lane): void {
-    const isBatch = this.#batches && lane.singles === 0 && this.#batchesInFlight < BATCHES_MAX
-    const countMax = isBatch ? Math.min(BATCH_MESSAGES_MAX, this.#inFlightMax - this.#inFlight) : 1
-    const taken = lane.take(countMax, BATCH_BYTES_MAX)
+  /** @param waiting lanes that are ready, this one included. */
+  #launch(lane: Lane, waiting: number): void {
+    const taken = lane.take(this.#batchSize(lane, waiting), BATCH_BYTES_MAX)
     if (lane.singles > 0) lane.singles -= 1
     if (taken.count > 1) this.#batchesInFlight += 1
+    this.#flightsOpen += 1
     this.#inFlight += taken.count
     this.#inFlightBytes += taken.bytes
-    lane.flight = { lane, ...taken, token: 0, tokens: [], retryAtMs: 0, lastReason: 'no answer' }
+    lane.flight = { lane, ...taken, token: 0, tokens: [], sentAtMs: 0, retryAtMs: 0, lastReason: 'no answer' }
     this.#flights.launch(lane.flight)
+  }
+
+  #batchSize(lane: Lane, waiting: number): number {
+    if (!this.#batches || lane.singles > 0 || this.#batchesInFlight >= BATCHES_MAX) return 1
+    const count = Math.min(lane.length, BATCH_MESSAGES_MAX, this.#inFlightMax - this.#inFlight)
+    return this.#policy.prefersBatch(count, this.#flightsOpen + waiting) ? count : 1
   }
 
   #onAcked(flight: Flight, { seq, duplicate }: PublishAck): void {
     this.#land(flight)
+    if (flight.count === 1 && flight.tokens.length === 1) this.#policy.observe(performance.now() - flight.sentAtMs)
     // The server gives the sequence of a batch's last message; the others stand right before it.
     let own = seq - flight.count + 1
     for (let entry: Entry | undefined = flight.first; entry !== undefined; entry = entry.next) entry.resolve({ seq: own++, duplicate })
@@ -250,6 +260,7 @@ export class PipelinedPublisher {
 
   #land(flight: Flight): void {
     flight.lane.flight = undefined
+    this.#flightsOpen -= 1
     this.#inFlight -= flight.count
     this.#inFlightBytes -= flight.bytes
     if (flight.count > 1) this.#batchesInFlight -= 1

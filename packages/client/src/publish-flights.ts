@@ -106,6 +106,7 @@ export class PublishFlights {
     const timeoutMs = Math.min(ackTimeoutMs * 2 ** flight.tokens.length, Math.max(ACK_TIMEOUT_MAX_MS, ackTimeoutMs))
     flight.token = token
     flight.tokens.push(token)
+    flight.sentAtMs = nowMs
     flight.retryAtMs = nowMs + timeoutMs
     this.#byToken.set(token, flight)
     const reply = this.#inbox + token.toString(BASE)

@@ -25,6 +25,8 @@ export interface Flight {
   token: number
   /** Every attempt's token: a late acknowledgement of any of them settles the flight. */
   readonly tokens: number[]
+  /** When the latest attempt was sent. */
+  sentAtMs: number
   /** When to send again unless an answer comes before. */
   retryAtMs: number
   /** Why the last attempt did not do. */

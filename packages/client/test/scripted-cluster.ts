@@ -101,7 +101,7 @@ export async function startScriptedCluster(): Promise<ScriptedCluster> {
 
 async function createLog(nc: NatsConnection, subjects: Subjects): Promise<void> {
   const manager = await jetstreamManager(nc)
-  await manager.streams.add({ name: subjects.logStream, subjects: [subjects.logAll], allow_direct: true })
+  await manager.streams.add({ name: subjects.logStream, subjects: [subjects.logAll], allow_direct: true, allow_atomic: true })
 }
 
 /** Writes a cluster's record as a node would; makes the bucket when there is none. */

@@ -1,0 +1,154 @@
+/** The composition root of a node: connects, opens the data, and runs an engine over all partitions. */
+import { openConnection, Deadline } from '@carillon/client'
+import { type ActivityImplementations, CarillonError, type Implementation } from '@carillon/runtime'
+import { Engine, type EngineCounts, type EngineLimits, type ReachFailpoint } from '@carillon/runtime/engine'
+import { type Logger, systemClock } from '@carillon/runtime/ports'
+import { type Door, type Partition, type Subjects } from '@carillon/runtime/protocol'
+import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
+
+import { openCluster } from './cluster.ts'
+import { JetStreamLog } from './jetstream-log.ts'
+import type { LmdbStore } from './lmdb-store.ts'
+import { NatsBus } from './nats-bus.ts'
+import { openLmdbStore } from './open-lmdb-store.ts'
+
+/** What a node runs: implementations of workflow types, and of their activities. */
+export interface Workflows {
+  readonly implementations: readonly Implementation[]
+  readonly activities: readonly ActivityImplementations[]
+}
+
+export interface NodeOptions {
+  readonly servers: string | readonly string[]
+  /** Default `carillon`. */
+  readonly namespace?: string | undefined
+  /** The folder of this node's snapshots; made when it is missing. No two nodes share one. */
+  readonly dataDir: string
+  readonly workflows: Workflows
+  readonly logger: Logger
+  /** Default: the host's name and the process id. */
+  readonly name?: string | undefined
+  /** For a cluster that does not exist yet; see `ClusterOptions`. */
+  readonly partitions?: number | undefined
+  readonly replicas?: number | undefined
+  readonly door?: Door | undefined
+  /** What the NATS client takes: authentication, TLS, … */
+  readonly nats?: Omit<NodeConnectionOptions, 'servers' | 'name'> | undefined
+  readonly limits?: Partial<EngineLimits> | undefined
+  /** How long to try to reach a server, milliseconds; default 15,000. */
+  readonly connectTimeoutMs?: number | undefined
+  readonly reach?: ReachFailpoint | undefined
+}
+
+const CONNECT_TIMEOUT_MS = 15_000
+
+/** A running node. */
+export class CarillonNode {
+  readonly subjects: Subjects
+  /** Rejects when the node cannot go on: close it then. */
+  readonly failed: Promise<never>
+  readonly #parts: NodeParts
+  #closing: Promise<void> | undefined
+
+  constructor(parts: NodeParts, failed: Promise<never>) {
+    this.#parts = parts
+    this.subjects = parts.subjects
+    this.failed = failed
+  }
+
+  /** Resolves when the journal, as it was at the start, has been applied and effects go out. */
+  get caughtUp(): Promise<void> {
+    return this.#parts.engine.caughtUp
+  }
+
+  get counts(): Readonly<EngineCounts> {
+    return this.#parts.engine.counts
+  }
+
+  get residents(): number {
+    return this.#parts.engine.residents
+  }
+
+  /** Finishes what runs, commits, closes the data and the connection. Safe to call again. */
+  close(): Promise<void> {
+    this.#closing ??= closeParts(this.#parts)
+    return this.#closing
+  }
+}
+
+interface NodeParts {
+  readonly nc: NatsConnection
+  readonly subjects: Subjects
+  readonly log: JetStreamLog
+  readonly store: LmdbStore
+  readonly engine: Engine
+}
+
+/**
+ * Opens a node, and the cluster if this is its first one. Resolves when it reads the journal.
+ *
+ * @throws CarillonError with a next step; docs/errors.md has them all.
+ */
+export async function openNode(options: NodeOptions): Promise<CarillonNode> {
+  checkWorkflows(options.workflows)
+  const namespace = options.namespace ?? 'carillon'
+  const name = options.name ?? `carillon-node-${process.pid}`
+  const deadline = new Deadline(options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS)
+  const nc = await openConnection({ servers: options.servers, name, nats: options.nats ?? {} }, deadline, new AbortController().signal)
+  try {
+    return await compose(nc, namespace, options)
+  } catch (error) {
+    await nc.close()
+    throw error
+  }
+}
+
+async function compose(nc: NatsConnection, namespace: string, options: NodeOptions): Promise<CarillonNode> {
+  const { logger } = options
+  const { record, subjects } = await openCluster(nc, { namespace, partitions: options.partitions, replicas: options.replicas, door: options.door })
+  const log = new JetStreamLog(nc, subjects, { log: (line) => logger.warn({}, line) })
+  const { identity } = await log.bounds()
+  const { store } = await openLmdbStore({ path: options.dataDir, cluster: { clusterId: record.clusterId, clusterName: namespace, logIdentity: identity }, log: logger })
+  let fail: (error: unknown) => void = () => {}
+  const failed = new Promise<never>((_, reject) => (fail = reject))
+  failed.catch(() => {})
+  const engine = new Engine({
+    subjects,
+    partitions: Array.from({ length: record.partitions }, (_, number) => number as Partition),
+    ...options.workflows,
+    log,
+    store,
+    bus: new NatsBus(nc),
+    clock: systemClock,
+    logger,
+    onFailed: fail,
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+    ...(options.reach === undefined ? {} : { reach: options.reach }),
+  })
+  const parts: NodeParts = { nc, subjects, log, store, engine }
+  try {
+    await engine.start()
+    return new CarillonNode(parts, failed)
+  } catch (error) {
+    await closeParts(parts)
+    throw error
+  }
+}
+
+async function closeParts({ nc, log, store, engine }: NodeParts): Promise<void> {
+  await engine.close()
+  await log.close()
+  await store.close()
+  await nc.close()
+}
+
+function checkWorkflows({ implementations, activities }: Workflows): void {
+  const names = new Set<string>()
+  for (const { contract } of implementations) {
+    if (names.has(contract.name)) throw new CarillonError('INVALID_DEFINITION', `two implementations of the workflow type ${contract.name} were given: pass one`)
+    names.add(contract.name)
+    const declared = Object.keys(contract.shape.activities ?? {})
+    if (declared.length === 0 || activities.some((other) => other.contract.name === contract.name)) continue
+    throw new CarillonError('INVALID_DEFINITION', `no activities were given for ${contract.name}, which declares ${declared.join(', ')}: pass implementActivities(…) for it`)
+  }
+}
