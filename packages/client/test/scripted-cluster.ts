@@ -6,7 +6,7 @@ import { connect as connectNats, type Msg, type NatsConnection, type Subscriptio
 
 import { startTestServer, type TestServer } from '../../node/src/testing/nats-process.ts'
 
-export const NAMESPACE = 'carillon'
+const NAMESPACE = 'carillon'
 export const PARTITIONS = 8
 
 /** An input as the journal's subscribers see it. */
@@ -101,7 +101,12 @@ export async function startScriptedCluster(): Promise<ScriptedCluster> {
 
 async function createLog(nc: NatsConnection, subjects: Subjects): Promise<void> {
   const manager = await jetstreamManager(nc)
-  await manager.streams.add({ name: subjects.logStream, subjects: [subjects.logAll], allow_direct: true, allow_atomic: true })
+  await manager.streams.add({
+    name: subjects.logStream,
+    subjects: [subjects.logAll],
+    allow_direct: true,
+    allow_atomic: true,
+  })
 }
 
 /** Writes a cluster's record as a node would; makes the bucket when there is none. */
