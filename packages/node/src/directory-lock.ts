@@ -53,8 +53,11 @@ export async function lockDirectory(path: string, options: LockOptions = {}): Pr
   }
   return {
     release() {
-      ftruncateSync(descriptor)
-      closeSync(descriptor)
+      try {
+        ftruncateSync(descriptor)
+      } finally {
+        closeSync(descriptor)
+      }
     },
   }
 }

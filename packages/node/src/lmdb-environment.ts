@@ -41,8 +41,8 @@ export const LMDB_LOCK_FILE = 'lock.mdb'
 export const HEADER_TABLE = 'header'
 export const HEADER_KEY = 'header'
 
-/** Bytes that the data file may grow to. Address space only: nothing is allocated before it is used. Reaching it is STORAGE_FAILED. */
-export const STORE_BYTES_MAX_DEFAULT = 64 * 2 ** 30
+/** Bytes of address space reserved for the file: not memory, not disk. LMDB moves its map when the file outgrows it, which is slow. */
+const MAP_BYTES = 64 * 2 ** 30
 
 /** Below and above every key: keys are of 0x21 to 0x7e. */
 export const KEY_BELOW = ' '
@@ -61,9 +61,17 @@ const asciiKeys = {
 }
 
 /** Opens the environment; creates it when the directory holds none. */
-export function openEnvironment(path: string, bytesMax: number): Environment {
-  // Without noSubdir a path with a dot in it would be taken for a file name.
-  const environment: unknown = open({ path, noSubdir: false, maxDbs: 16, mapSize: bytesMax, encoding: 'binary' })
+export function openEnvironment(path: string): Environment {
+  const environment: unknown = open({
+    path,
+    // A path with a dot in it would be taken for a file name.
+    noSubdir: false,
+    maxDbs: 16,
+    mapSize: MAP_BYTES,
+    encoding: 'binary',
+    // Joining the batches of a turn by itself, lmdb-js leaves a promise behind that nobody handles when the disk is full.
+    eventTurnBatching: false,
+  })
   return environment as Environment
 }
 

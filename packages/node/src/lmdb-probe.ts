@@ -24,7 +24,6 @@ import {
 
 export interface ProbeRequest {
   readonly path: string
-  readonly bytesMax: number
   readonly tables: readonly string[]
   /** A bounded sample of the rows, or all of them. */
   readonly rows: 'sample' | 'all'
@@ -57,7 +56,7 @@ interface RangeOptions {
 
 function main(request: ProbeRequest): ProbeReport {
   try {
-    const environment = openEnvironment(request.path, request.bytesMax)
+    const environment = openEnvironment(request.path)
     return examine(environment, request)
   } catch (error) {
     if (error instanceof Damage || isLmdbDamage(error)) return { verdict: 'damaged', reason: (error as Error).message }

@@ -25,7 +25,6 @@ import {
   LMDB_LOCK_FILE,
   openEnvironment,
   openTable,
-  STORE_BYTES_MAX_DEFAULT,
 } from './lmdb-environment.ts'
 import {
   checkHeader,
@@ -49,8 +48,6 @@ export interface OpenLmdbStoreOptions {
   readonly log: Logger
   /** Reads every row before opening (about a second for each GB in the page cache), not only a sample. */
   readonly verify?: boolean
-  /** Bytes that the data file may grow to; 64 GiB when absent. Reaching it is STORAGE_FAILED. */
-  readonly bytesMax?: number
 }
 
 export interface OpenedLmdbStore {
@@ -129,7 +126,6 @@ async function examine(options: OpenLmdbStoreOptions, marker: StoreMarker | null
   const mustReadAll = options.verify === true || (marker?.uncleanOpens ?? 0) >= UNCLEAN_OPENS_MAX
   const report = await checkDirectory({
     path,
-    bytesMax: options.bytesMax ?? STORE_BYTES_MAX_DEFAULT,
     tables: TABLES,
     rows: mustReadAll ? 'all' : 'sample',
   })
@@ -148,19 +144,31 @@ async function openStore(
   isWhole: boolean,
   uncleanOpens: number,
 ): Promise<LmdbStore> {
-  const { path } = options
-  const environment = openEnvironment(path, options.bytesMax ?? STORE_BYTES_MAX_DEFAULT)
-  const store = new LmdbStore(path, environment, () => {
-    writeMarker(path, { ...header, uncleanOpens: 0 })
-    lock.release()
-  })
-  // The marker comes after the header is on the disk: a marker without a header means that something was lost.
-  if (!isWhole) {
-    await writeHeader(environment, header)
-    await store.flushed()
+  const { path, log } = options
+  const environment = openEnvironment(path)
+  try {
+    const store = new LmdbStore(path, environment, () => leave(path, header, lock, log))
+    // The marker comes after the header is on the disk: a marker without a header means that something was lost.
+    if (!isWhole) {
+      await writeHeader(environment, header)
+      await store.flushed()
+    }
+    writeMarker(path, { ...header, uncleanOpens: uncleanOpens >= UNCLEAN_OPENS_MAX ? 1 : uncleanOpens + 1 })
+    return store
+  } catch (error) {
+    await environment.close()
+    throw error
   }
-  writeMarker(path, { ...header, uncleanOpens: uncleanOpens >= UNCLEAN_OPENS_MAX ? 1 : uncleanOpens + 1 })
-  return store
+}
+
+function leave(path: string, header: StoreHeader, lock: DirectoryLock, log: Logger): void {
+  try {
+    writeMarker(path, { ...header, uncleanOpens: 0 })
+  } catch (error) {
+    // The next opening takes this end for an unclean one, which costs it a longer check at worst.
+    log.warn({ path, error: String(error) }, 'the data directory could not be marked as closed in order')
+  }
+  lock.release()
 }
 
 async function writeHeader(environment: Environment, header: StoreHeader): Promise<void> {
