@@ -1,1 +1,154 @@
-export {}
+/**
+ * The bench of one node: rates, latencies and costs, as ratios to what bare JetStream does in the same run on the same machine.
+ *
+ *   npm run bench            a table
+ *   npm run bench -- --json  the same as JSON
+ *   npm run bench -- --quick fewer and shorter rounds
+ *
+ * One producer process, one nats-server, one consumer process. Cases take turns, round after round; medians are printed.
+ */
+import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { type NatsProcess, openNatsProcess } from '@carillon/node'
+
+import { provideNatsServer } from '../../scripts/nats-server.mjs'
+import { Child } from './ipc.ts'
+import { type Figures, printTable } from './report.ts'
+
+const NAMESPACE = 'bench'
+const flags = new Set(process.argv.slice(2))
+const isQuick = flags.has('--quick')
+const ROUNDS = isQuick ? 3 : 5
+const SIGNALS = isQuick ? 30_000 : 60_000
+const PINGS = isQuick ? 200 : 500
+const IDLE_INSTANCES = isQuick ? 20_000 : 100_000
+const ACTIVITIES = isQuick ? 5000 : 20_000
+const RESIDENTS_MAX = 10_000
+
+await main()
+
+async function main(): Promise<void> {
+  const { path, version } = await provideNatsServer()
+  const dir = await mkdtemp(join(tmpdir(), 'carillon-bench-'))
+  const server = await openNatsProcess({ path, storeDir: join(dir, 'nats') })
+  try {
+    const figures = await measure(server, version, dir)
+    if (flags.has('--json')) console.log(JSON.stringify(figures, undefined, 2))
+    else printTable(figures)
+  } finally {
+    await server.kill9()
+    await rm(dir, { recursive: true, force: true })
+  }
+}
+
+async function measure(server: NatsProcess, version: string, dir: string): Promise<Figures> {
+  const where = { servers: server.url, namespace: NAMESPACE }
+  const node = new Child('consumer')
+  // The node makes the cluster; the others find it.
+  await node.ask({ do: 'open-node', ...where, dataDir: join(dir, 'node'), residentsMax: RESIDENTS_MAX })
+  const raw = new Child('consumer')
+  const producer = new Child('producer')
+  await raw.ask({ do: 'connect', ...where })
+  await producer.ask({ do: 'connect', ...where })
+  await node.ask({ do: 'close-node' })
+  await node.end()
+
+  const rates = { ceiling: [] as number[], many: [] as number[], one: [] as number[], activity: [] as number[] }
+  const pings = { raw: [] as number[], client: [] as number[] }
+  // The first round warms everything up and is not counted.
+  for (let round = -1; round < ROUNDS; round++) {
+    const keep = (into: number[], value: number): void => void (round >= 0 && into.push(value))
+    await raw.ask({ do: 'consume' })
+    keep(
+      rates.ceiling,
+      await rate(producer, raw, 'raw', 'count', { signals: SIGNALS, instances: 1000, prefix: `r${round}` }),
+    )
+    pings.raw.push(...(await ping(producer, 'raw', `pr${round}`)))
+    await raw.ask({ do: 'stop-consuming' })
+
+    const owner = new Child('consumer')
+    await owner.ask({ do: 'open-node', ...where, dataDir: join(dir, 'node'), residentsMax: RESIDENTS_MAX })
+    keep(
+      rates.many,
+      await rate(producer, owner, 'client', 'count', { signals: SIGNALS, instances: 1000, prefix: `m${round}` }),
+    )
+    keep(
+      rates.one,
+      await rate(producer, owner, 'client', 'count', { signals: SIGNALS, instances: 1, prefix: `o${round}` }),
+    )
+    keep(
+      rates.activity,
+      await rate(producer, owner, 'client', 'work', { signals: ACTIVITIES, instances: 1000, prefix: `a${round}` }),
+    )
+    pings.client.push(...(await ping(producer, 'client', `pc${round}`)))
+    await owner.ask({ do: 'close-node' })
+    await owner.end()
+  }
+  await raw.end()
+  const idle = await measureIdle(server, producer, dir)
+  await producer.end()
+  return { version, rounds: ROUNDS, signals: SIGNALS, rates, pings, idle }
+}
+
+/** Signals a second from the first publish until the last one was consumed or applied. */
+async function rate(
+  producer: Child,
+  consumer: Child,
+  how: 'raw' | 'client',
+  name: 'count' | 'work',
+  load: { signals: number; instances: number; prefix: string },
+): Promise<number> {
+  await consumer.ask({ do: 'mark' })
+  const started = performance.now()
+  // An activity's result is an input of its own.
+  const applied = consumer.ask({ do: 'await', count: name === 'work' ? load.signals * 2 : load.signals })
+  await producer.ask({ do: 'produce', how, name, load })
+  await applied
+  return (load.signals / (performance.now() - started)) * 1000
+}
+
+function ping(producer: Child, how: 'raw' | 'client', prefix: string): Promise<number[]> {
+  return producer.ask<number[]>({ do: 'ping', how, perSecond: 100, count: PINGS, prefix })
+}
+
+/** Creates many instances in a fresh data folder and namespace, lets them go idle, and starts again over them. */
+async function measureIdle(server: NatsProcess, producer: Child, dir: string): Promise<Figures['idle']> {
+  const where = { servers: server.url, namespace: 'idle' }
+  const dataDir = join(dir, 'idle')
+  const owner = new Child('consumer')
+  await owner.ask({ do: 'open-node', ...where, dataDir, residentsMax: 1000 })
+  const before = await owner.ask<Memory>({ do: 'memory' })
+  await producer.ask({ do: 'connect', ...where })
+  const createdPerSecond = await rate(producer, owner, 'client', 'count', {
+    signals: IDLE_INSTANCES,
+    instances: IDLE_INSTANCES,
+    prefix: 'idle',
+  })
+  await owner.ask({ do: 'probe', id: 'idle-0' })
+  const after = await owner.ask<Memory>({ do: 'memory' })
+  await owner.ask({ do: 'close-node' })
+  await owner.end()
+  const { size } = await stat(join(dataDir, 'data.mdb'))
+  const started = performance.now()
+  const again = new Child('consumer')
+  await again.ask({ do: 'open-node', ...where, dataDir, residentsMax: 1000 })
+  await again.ask({ do: 'probe', id: 'idle-1' })
+  const restartMs = performance.now() - started
+  await again.ask({ do: 'close-node' })
+  await again.end()
+  return {
+    instances: IDLE_INSTANCES,
+    createdPerSecond,
+    diskBytesEach: size / IDLE_INSTANCES,
+    memoryBytesEach: Math.max(0, after.rss - before.rss) / IDLE_INSTANCES,
+    residents: after.residents,
+    restartMs,
+  }
+}
+
+interface Memory {
+  readonly rss: number
+  readonly residents: number
+}

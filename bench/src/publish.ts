@@ -40,7 +40,9 @@ async function run(): Promise<void> {
   const server = await openNatsProcess({ path, storeDir })
   try {
     const nc = await connect({ servers: server.url })
-    console.log(`nats-server ${version}, ${payload.length} B payloads, one id header, ${IN_FLIGHT} in flight, ${seconds} s each`)
+    console.log(
+      `nats-server ${version}, ${payload.length} B payloads, one id header, ${IN_FLIGHT} in flight, ${seconds} s each`,
+    )
     report(await measureAll(nc))
     await nc.close()
   } finally {
@@ -59,10 +61,22 @@ async function measureAll(nc: NatsConnection): Promise<Result[]> {
   await fresh()
   const js = jetstream(nc)
   results.push(await measure('js.publish', stockPublish(js)))
-  for (const [name, keys] of [['pipelined, 1000 keys', KEYS], ['pipelined, one key (atomic batches)', 1]] as const) {
+  for (const [name, keys] of [
+    ['pipelined, 1000 keys', KEYS],
+    ['pipelined, one key (atomic batches)', 1],
+  ] as const) {
     await fresh()
     const publisher = new PipelinedPublisher(nc, { inFlightMax: IN_FLIGHT })
-    results.push(await measure(name, (i) => publisher.publish({ subject: subjectOf(i % keys), key: String(i % keys), headers: { 'Carillon-Id': `id-${i}` }, payload })))
+    results.push(
+      await measure(name, (i) =>
+        publisher.publish({
+          subject: subjectOf(i % keys),
+          key: String(i % keys),
+          headers: { 'Carillon-Id': `id-${i}` },
+          payload,
+        }),
+      ),
+    )
     await publisher.close()
   }
   return results
@@ -103,6 +117,8 @@ function report(results: readonly Result[]): void {
   const base = results[0]?.perSecond ?? 1
   for (const { name, perSecond, cpuMicros } of results) {
     const rate = `${Math.round(perSecond).toLocaleString('en-US')}/s`
-    console.log(`${name.padEnd(38)} ${rate.padStart(12)}  ${(perSecond / base).toFixed(1).padStart(5)}x  ${cpuMicros.toFixed(1).padStart(6)} µs client CPU each`)
+    console.log(
+      `${name.padEnd(38)} ${rate.padStart(12)}  ${(perSecond / base).toFixed(1).padStart(5)}x  ${cpuMicros.toFixed(1).padStart(6)} µs client CPU each`,
+    )
   }
 }

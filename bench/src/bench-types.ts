@@ -1,0 +1,43 @@
+/** What the bench's processes say to each other over IPC. */
+
+/** One run of the producer: so many signals over so many instances. */
+export interface Load {
+  readonly signals: number
+  readonly instances: number
+  /** Prefix of the instance ids, so that every run has instances of its own. */
+  readonly prefix: string
+}
+
+export type Command =
+  | { readonly do: 'connect'; readonly servers: string; readonly namespace: string }
+  /** Publishes as fast as it can: bare JetStream publishes, or through the client. */
+  | { readonly do: 'produce'; readonly how: 'raw' | 'client'; readonly name: 'count' | 'work'; readonly load: Load }
+  /** Sends at a steady pace and measures each from the publish to the echo of whoever applied or consumed it. */
+  | {
+      readonly do: 'ping'
+      readonly how: 'raw' | 'client'
+      readonly perSecond: number
+      readonly count: number
+      readonly prefix: string
+    }
+  /** Resolves when so many inputs more than at the last `mark` have been consumed or applied. */
+  | { readonly do: 'mark' }
+  | { readonly do: 'await'; readonly count: number }
+  | { readonly do: 'consume' }
+  | { readonly do: 'stop-consuming' }
+  | {
+      readonly do: 'open-node'
+      readonly servers: string
+      readonly namespace: string
+      readonly dataDir: string
+      readonly residentsMax: number
+    }
+  | { readonly do: 'close-node' }
+  | { readonly do: 'probe'; readonly id: string }
+  | { readonly do: 'memory' }
+
+export interface Answer {
+  readonly ok: boolean
+  readonly value?: unknown
+  readonly error?: string
+}
