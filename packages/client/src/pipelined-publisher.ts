@@ -13,7 +13,7 @@
  *    batch for one id that it knows. Receivers drop repeats by the id that the message carries.
  */
 import { CarillonError } from '@carillon/runtime'
-import { BATCH_MESSAGES_MAX, quote } from '@carillon/runtime/protocol'
+import { quote } from '@carillon/runtime/protocol'
 import type { NatsConnection } from '@nats-io/transport-node'
 
 import { BatchPolicy } from './batch-policy.ts'
@@ -58,8 +58,6 @@ const ACK_TIMEOUT_MS = 500
 const RETRY_BUDGET_MS = 30_000
 /** Bytes of one batch: the server stages a batch before it stores it. */
 const BATCH_BYTES_MAX = 1024 * 1024
-/** Batches in flight. The server takes 50 per stream from all its publishers together, and keeps one that was cut off for 10 s. */
-const BATCHES_MAX = 8
 /** Headers of a batch, protocol line, characters of more than one byte: what a message may cost beside the lengths that are added up. */
 const OVERHEAD_BYTES = 512
 /** How often queues that cannot move are looked at for what waited too long. */
@@ -75,10 +73,8 @@ export class PipelinedPublisher {
   readonly #signal: AbortSignal | undefined
   readonly #lanes = new Map<string, Lane>()
   #ready: Lane[] = []
-  readonly #policy = new BatchPolicy()
-  #batches: boolean
+  readonly #policy: BatchPolicy
   #flightsOpen = 0
-  #batchesInFlight = 0
   #inFlight = 0
   #inFlightBytes = 0
   #isFlushing = false
@@ -90,7 +86,7 @@ export class PipelinedPublisher {
     this.#inFlightMax = options.inFlightMax ?? IN_FLIGHT_MAX
     this.#inFlightBytesMax = options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX
     this.#retryBudgetMs = options.retryBudgetMs ?? RETRY_BUDGET_MS
-    this.#batches = options.batches ?? true
+    this.#policy = new BatchPolicy(options.batches ?? true)
     this.#pending = new PendingBounds({ messagesMax: options.pendingMax ?? PENDING_MAX, bytesMax: options.pendingBytesMax ?? PENDING_BYTES_MAX })
     const flightOptions = { ackTimeoutMs: options.ackTimeoutMs ?? ACK_TIMEOUT_MS, retryBudgetMs: this.#retryBudgetMs }
     this.#flights = new PublishFlights(nc, flightOptions, {
@@ -217,25 +213,27 @@ export class PipelinedPublisher {
 
   /** @param waiting lanes that are ready, this one included. */
   #launch(lane: Lane, waiting: number): void {
-    const taken = lane.take(this.#batchSize(lane, waiting), BATCH_BYTES_MAX)
+    const taken = lane.take(this.#sizeOf(lane, waiting), BATCH_BYTES_MAX)
     if (lane.singles > 0) lane.singles -= 1
-    if (taken.count > 1) this.#batchesInFlight += 1
     this.#flightsOpen += 1
     this.#inFlight += taken.count
     this.#inFlightBytes += taken.bytes
-    lane.flight = { lane, ...taken, token: 0, tokens: [], sentAtMs: 0, retryAtMs: 0, lastReason: 'no answer' }
+    const mark = this.#policy.onLaunched(taken.count)
+    lane.flight = { lane, ...taken, mark, token: 0, tokens: [], sentAtMs: 0, retryAtMs: 0, lastReason: 'no answer' }
     this.#flights.launch(lane.flight)
   }
 
-  #batchSize(lane: Lane, waiting: number): number {
-    if (!this.#batches || lane.singles > 0 || this.#batchesInFlight >= BATCHES_MAX) return 1
-    const count = Math.min(lane.length, BATCH_MESSAGES_MAX, this.#inFlightMax - this.#inFlight)
-    return this.#policy.prefersBatch(count, this.#flightsOpen + waiting) ? count : 1
+  #sizeOf(lane: Lane, waiting: number): number {
+    const room = Math.min(lane.length, this.#inFlightMax - this.#inFlight)
+    return lane.singles > 0 ? 1 : this.#policy.sizeOf(room, this.#flightsOpen + waiting, performance.now())
   }
 
   #onAcked(flight: Flight, { seq, duplicate }: PublishAck): void {
     this.#land(flight)
-    if (flight.count === 1 && flight.tokens.length === 1) this.#policy.observe(performance.now() - flight.sentAtMs)
+    if (flight.count === 1 && flight.tokens.length === 1) {
+      const nowMs = performance.now()
+      this.#policy.observe(flight.mark, nowMs - flight.sentAtMs, nowMs)
+    }
     // The server gives the sequence of a batch's last message; the others stand right before it.
     let own = seq - flight.count + 1
     for (let entry: Entry | undefined = flight.first; entry !== undefined; entry = entry.next) entry.resolve({ seq: own++, duplicate })
@@ -251,7 +249,7 @@ export class PipelinedPublisher {
   }
 
   #onUnbatched(flight: Flight, never: boolean): void {
-    if (never) this.#batches = false
+    if (never) this.#policy.disable()
     this.#land(flight)
     flight.lane.putBack(flight.first, flight.count)
     flight.lane.singles = flight.count
@@ -263,7 +261,7 @@ export class PipelinedPublisher {
     this.#flightsOpen -= 1
     this.#inFlight -= flight.count
     this.#inFlightBytes -= flight.bytes
-    if (flight.count > 1) this.#batchesInFlight -= 1
+    this.#policy.onLanded(flight.count)
   }
 
   #goOn(lane: Lane): void {

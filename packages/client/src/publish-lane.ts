@@ -1,4 +1,5 @@
 /** The queue of one ordering key, and what of it is on its way to the server. */
+import type { LatencyMark } from './batch-policy.ts'
 import type { HeaderText } from './publish-headers.ts'
 import type { PublishAck } from './pub-ack.ts'
 
@@ -31,6 +32,7 @@ export interface Flight {
   retryAtMs: number
   /** Why the last attempt did not do. */
   lastReason: string
+  readonly mark: LatencyMark
 }
 
 /** Messages of one key in the order of the calls; at most one flight at a time. */
