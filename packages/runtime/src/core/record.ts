@@ -70,7 +70,7 @@ export function encodeData(data: InstanceData): Uint8Array {
   return encodeValue(flattenData(data))
 }
 
-export function decodeData(bytes: Uint8Array, knownIdsMax: number, loadBlock: (block: number) => unknown): InstanceData {
+export function decodeData(bytes: Uint8Array, knownIdsMax: number, loadBlock: (block: number) => Uint8Array): InstanceData {
   if (bytes.length === 0) return emptyData(knownIdsMax)
   const [phase, incarnation, seq, timeMs, state, known, timers, sleeps, activities, mailbox] = decodeValue(bytes) as FlatData
   return {

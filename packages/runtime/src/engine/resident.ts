@@ -28,7 +28,7 @@ import {
   tailKey,
 } from '../core/index.ts'
 import type { OrderedStore, Write } from '../ports/index.ts'
-import { decodeValue, encodeValue, type Input, type InstanceKey, NO_BYTES, type Partition } from '../protocol/index.ts'
+import { type Input, type InstanceKey, NO_BYTES, type Partition } from '../protocol/index.ts'
 
 /** Rough memory of one resident besides its encoded state: objects, maps, context. */
 const RESIDENT_BYTES = 2000
@@ -135,9 +135,9 @@ export class Resident {
     if (this.#hasTail) for (const { key } of store.range('tail', instanceRange(this.partition, this.key))) writes.push({ table: 'tail', key, value: undefined })
     this.#hasTail = false
     const blocks = data.known.takeChanges()
-    for (const [block, value] of blocks.write) writes.push({ table: 'ids', key: blockKey(this.partition, this.key, block), value: encodeValue(value) })
+    for (const [block, value] of blocks.write) writes.push({ table: 'ids', key: blockKey(this.partition, this.key, block), value })
     for (const block of blocks.remove) writes.push({ table: 'ids', key: blockKey(this.partition, this.key, block), value: undefined })
-    this.weight = RESIDENT_BYTES + bytes.length + data.known.size * KNOWN_ID_BYTES
+    this.weight = RESIDENT_BYTES + bytes.length + data.known.weight
   }
 
   #collectTail(store: OrderedStore, writes: Write[]): void {
@@ -165,7 +165,7 @@ export class Resident {
   #restore(store: OrderedStore, saved: Uint8Array | undefined): Instance {
     const data = saved === undefined ? NO_BYTES : dataBytes(saved)
     if (data.length === 0) return new Instance(this.key, this.implementation)
-    const loadBlock = (block: number): unknown => decodeValue(store.get('ids', blockKey(this.partition, this.key, block)) ?? encodeValue([]))
+    const loadBlock = (block: number): Uint8Array => store.get('ids', blockKey(this.partition, this.key, block)) ?? missingBlock(this.key, block)
     return new Instance(this.key, this.implementation, decodeData(data, this.implementation.knownIdsMax, loadBlock))
   }
 
@@ -207,6 +207,10 @@ export class Resident {
     const saved = store.get('record', recordKey(this.partition, this.key))
     return saved === undefined ? 0 : decodeSummary(saved).coveredSeq
   }
+}
+
+function missingBlock(key: InstanceKey, block: number): never {
+  throw new CarillonError('SNAPSHOT_DAMAGED', `block ${block} of the known ids of ${key} is missing from the store: set the data folder aside, it is rebuilt from the journal`)
 }
 
 /** @throws INVALID_STATE when the data cannot be kept. */
