@@ -30,6 +30,8 @@ export interface StoreHeader extends StoreOwner {
 export interface StoreMarker extends StoreHeader {
   /** How often the directory was opened since it was last closed in order. A crash at every start counts up: then all of it is checked. */
   readonly uncleanOpens: number
+  /** Bytes of LMDB's file when it was last closed in order. It never gets shorter by itself. */
+  readonly dataBytes: number
 }
 
 export function encodeHeader(header: StoreHeader): Uint8Array {
@@ -45,7 +47,10 @@ export function parseHeader(text: string): StoreMarker | undefined {
     return undefined
   }
   if (typeof value !== 'object' || value === null) return undefined
-  const { format, clusterId, clusterName, logIdentity, createdMs, uncleanOpens } = value as Record<string, unknown>
+  const { format, clusterId, clusterName, logIdentity, createdMs, uncleanOpens, dataBytes } = value as Record<
+    string,
+    unknown
+  >
   if (typeof format !== 'number' || typeof clusterId !== 'string') return undefined
   return {
     format,
@@ -54,6 +59,7 @@ export function parseHeader(text: string): StoreMarker | undefined {
     logIdentity: typeof logIdentity === 'string' ? logIdentity : '',
     createdMs: typeof createdMs === 'number' ? createdMs : 0,
     uncleanOpens: typeof uncleanOpens === 'number' ? uncleanOpens : 0,
+    dataBytes: typeof dataBytes === 'number' ? dataBytes : 0,
   }
 }
 

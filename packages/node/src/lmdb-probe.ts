@@ -43,6 +43,10 @@ const WALK_ROWS = 8
 /** Pages looked at for zeroes: the last of the file, where the newest data is, and some anywhere. */
 const TAIL_PAGES = 128
 const RANDOM_PAGES = 256
+/** What is written when every row was read. */
+const WRITE_ROUNDS = 4
+const WRITTEN_ROWS = 100
+const WRITTEN_ROW_BYTES = 500
 /** LMDB's own error codes for a file that is not, or no longer, a whole LMDB file. */
 const LMDB_CODES = { first: -30_799, last: -30_760 } as const
 
@@ -54,17 +58,16 @@ interface RangeOptions {
   readonly reverse?: boolean
 }
 
-function main(request: ProbeRequest): ProbeReport {
+async function main(request: ProbeRequest): Promise<ProbeReport> {
   try {
-    const environment = openEnvironment(request.path)
-    return examine(environment, request)
+    return await examine(openEnvironment(request.path), request)
   } catch (error) {
     if (error instanceof Damage || isLmdbDamage(error)) return { verdict: 'damaged', reason: (error as Error).message }
     throw error
   }
 }
 
-function examine(environment: Environment, request: ProbeRequest): ProbeReport {
+async function examine(environment: Environment, request: ProbeRequest): Promise<ProbeReport> {
   const names = [HEADER_TABLE, ...request.tables]
   const tables = names.flatMap((name) => {
     const table = findTable(environment, name)
@@ -74,7 +77,9 @@ function examine(environment: Environment, request: ProbeRequest): ProbeReport {
   const all = request.rows === 'all' || looksCut(environment, request.path)
   let rows = 0
   for (const { name, table } of tables) rows += all ? readAll(name, table) : readSample(name, table)
-  const header = tables.find(({ name }) => name === HEADER_TABLE)?.table.getBinary(HEADER_KEY)
+  const headerTable = tables.find(({ name }) => name === HEADER_TABLE)?.table
+  if (all && headerTable !== undefined) await exerciseFreePages(environment, headerTable)
+  const header = headerTable?.getBinary(HEADER_KEY)
   const text = header === undefined ? undefined : Buffer.from(valueOf(HEADER_TABLE, HEADER_KEY, header)).toString()
   return { verdict: 'sound', header: text, foreign, rows }
 }
@@ -97,6 +102,18 @@ function looksCut(environment: Environment, path: string): boolean {
   } finally {
     closeSync(descriptor)
   }
+}
+
+/** Writes and removes rows. LMDB's pages about free pages belong to no table: only writing reads them. */
+async function exerciseFreePages(environment: Environment, table: TableDatabase): Promise<void> {
+  const keys = Array.from({ length: WRITTEN_ROWS }, (_, i) => `probe/${i}`)
+  for (let round = 0; round < WRITE_ROUNDS; round++) {
+    await environment.batch(() => keys.forEach((key) => table.put(key, Buffer.alloc(WRITTEN_ROW_BYTES, round))))
+    await new Promise<void>((resolve, reject) => {
+      environment.sync((error) => (error === undefined ? resolve() : reject(error)))
+    })
+  }
+  await environment.batch(() => keys.forEach((key) => table.remove(key)))
 }
 
 function readAll(name: string, table: TableDatabase): number {
@@ -176,7 +193,6 @@ function isLmdbDamage(error: unknown): boolean {
   )
 }
 
+const report = await main(JSON.parse(process.argv[2] ?? '') as ProbeRequest)
 // The report must be out before the exit: closing a damaged environment could still end the process.
-process.stdout.write(`${JSON.stringify(main(JSON.parse(process.argv[2] ?? '') as ProbeRequest))}\n`, () =>
-  process.exit(0),
-)
+process.stdout.write(`${JSON.stringify(report)}\n`, () => process.exit(0))

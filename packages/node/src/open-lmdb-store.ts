@@ -105,7 +105,7 @@ async function openLocked(options: OpenLmdbStoreOptions, lock: DirectoryLock): P
   }
   const header: StoreHeader =
     found.state === 'whole' ? found.header : { ...cluster, format: STORE_FORMAT, createdMs: Date.now() }
-  const store = await openStore(options, lock, header, found.state === 'whole', marker?.uncleanOpens ?? 0)
+  const store = await openStore(options, lock, header, found.state === 'whole' ? (marker ?? undefined) : 'new')
   const opened = ({ whole: 'existing', damaged: 'rebuilt', empty: 'fresh' } as const)[found.state]
   log.info({ path, opened }, `the data directory is open (${opened})`)
   return setAside === undefined ? { store, opened, header } : { store, opened, header, setAside }
@@ -141,19 +141,19 @@ async function openStore(
   options: OpenLmdbStoreOptions,
   lock: DirectoryLock,
   header: StoreHeader,
-  isWhole: boolean,
-  uncleanOpens: number,
+  before: StoreMarker | 'new' | undefined,
 ): Promise<LmdbStore> {
   const { path, log } = options
   const environment = openEnvironment(path)
   try {
     const store = new LmdbStore(path, environment, () => leave(path, header, lock, log))
     // The marker comes after the header is on the disk: a marker without a header means that something was lost.
-    if (!isWhole) {
+    if (before === 'new') {
       await writeHeader(environment, header)
       await store.flushed()
     }
-    writeMarker(path, { ...header, uncleanOpens: uncleanOpens >= UNCLEAN_OPENS_MAX ? 1 : uncleanOpens + 1 })
+    const { uncleanOpens = 0, dataBytes = 0 } = before === 'new' || before === undefined ? {} : before
+    writeMarker(path, { ...header, uncleanOpens: uncleanOpens >= UNCLEAN_OPENS_MAX ? 1 : uncleanOpens + 1, dataBytes })
     return store
   } catch (error) {
     await environment.close()
@@ -163,7 +163,7 @@ async function openStore(
 
 function leave(path: string, header: StoreHeader, lock: DirectoryLock, log: Logger): void {
   try {
-    writeMarker(path, { ...header, uncleanOpens: 0 })
+    writeMarker(path, { ...header, uncleanOpens: 0, dataBytes: statSync(join(path, DATA_FILE)).size })
   } catch (error) {
     // The next opening takes this end for an unclean one, which costs it a longer check at worst.
     log.warn({ path, error: String(error) }, 'the data directory could not be marked as closed in order')
