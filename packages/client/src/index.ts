@@ -1,4 +1,5 @@
 export type { PublishAck } from './pub-ack.ts'
+export { inboxOf } from './inbox.ts'
 export { PipelinedPublisher, type PipelinedPublisherOptions, type PublishRequest } from './pipelined-publisher.ts'
 export { type StatusWatch, watchStatus } from './connection-status.ts'
 export { Carillon } from './carillon.ts'

@@ -11,9 +11,10 @@
  */
 import { CarillonError } from '@carillon/runtime'
 import { quote } from '@carillon/runtime/protocol'
-import { createInbox, type Msg, type NatsConnection, PermissionViolationError, type Status, type Subscription } from '@nats-io/transport-node'
+import { type Msg, type NatsConnection, PermissionViolationError, type Status, type Subscription } from '@nats-io/transport-node'
 
 import { type StatusWatch, watchStatus } from './connection-status.ts'
+import { inboxOf } from './inbox.ts'
 import { parsePubAck, type PublishAck, type PublishRefusal } from './pub-ack.ts'
 import { batchHeaderText, EncodedHeaders, hasHeaders, type HeaderText } from './publish-headers.ts'
 import type { Entry, Flight } from './publish-lane.ts'
@@ -50,7 +51,7 @@ export class PublishFlights {
   readonly #nc: NatsConnection
   readonly #options: FlightOptions
   readonly #events: FlightEvents
-  readonly #inbox = `${createInbox()}.`
+  readonly #inbox: string
   readonly #subscription: Subscription
   readonly #status: StatusWatch
   /** Flights by the token of each of their attempts, in the order of sending. */
@@ -64,6 +65,7 @@ export class PublishFlights {
     this.#nc = nc
     this.#options = options
     this.#events = events
+    this.#inbox = `${inboxOf(nc)}.`
     this.#subscription = nc.subscribe(`${this.#inbox}*`, { callback: (error, msg) => this.#onAnswer(error, msg) })
     this.#isDown = nc.info === undefined
     this.#status = watchStatus(nc, (status) => this.#onStatus(status))

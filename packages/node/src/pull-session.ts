@@ -12,8 +12,9 @@
  * 2. A session ends once, by `close` or by one `onLost`, and says nothing afterwards.
  * 3. While pulls are under way the server says something at least every `HEARTBEAT_MS`; silence ends the session.
  */
+import { inboxOf } from '@carillon/client'
 import { CarillonError } from '@carillon/runtime'
-import { createInbox, type Msg, nanos, type NatsConnection, nuid, type Subscription } from '@nats-io/transport-node'
+import { type Msg, nanos, type NatsConnection, nuid, type Subscription } from '@nats-io/transport-node'
 
 import { type DeliveryInfo, deliveryTail, parseDelivery } from './jetstream-message.ts'
 import { headerBlock, headerIn, statusOf } from './raw-headers.ts'
@@ -59,7 +60,7 @@ export class PullSession {
   readonly #nc: NatsConnection
   readonly #options: PullSessionOptions
   readonly #consumer = `carillon-${nuid.next()}`
-  readonly #inbox = `${createInbox()}.`
+  readonly #inbox: string
   readonly #subscription: Subscription
   readonly #watchdog: NodeJS.Timeout
   readonly #info: DeliveryInfo = { seq: 0, consumerSeq: 0, timeMs: 0, pending: 0 }
@@ -74,6 +75,7 @@ export class PullSession {
   private constructor(nc: NatsConnection, options: PullSessionOptions) {
     this.#nc = nc
     this.#options = options
+    this.#inbox = `${inboxOf(nc)}.`
     this.#subscription = nc.subscribe(`${this.#inbox}*`, { callback: (error, msg) => this.#onMsg(error, msg) })
     this.#watchdog = setInterval(() => this.#watch(), WATCH_MS)
   }

@@ -17,6 +17,8 @@ export interface TestServer {
   readonly url: string
   readonly port: number
   readonly pid: number
+  /** Where its streams are. */
+  readonly storeDir: string
   /** Ends the server and removes its directory. */
   stop(): Promise<void>
   /** Ends the server as a crash would; `restart` brings it back. */
@@ -36,6 +38,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   return {
     url,
     port,
+    storeDir,
     get pid() {
       return current.pid
     },
