@@ -53,7 +53,7 @@ export class LmdbStore implements OrderedStore {
   readonly #tables: ReadonlyMap<Table, OpenTable>
   readonly #path: string
   /** Resolves when every commit so far has settled. Never rejects. */
-  #settled: Promise<unknown> = Promise.resolve()
+  #settled: Promise<void> = Promise.resolve()
   #closing: Promise<void> | undefined
   #hasFailed = false
 
@@ -91,7 +91,7 @@ export class LmdbStore implements OrderedStore {
 
   commit(writes: readonly Write[]): Promise<void> {
     const done = this.#commit(writes)
-    this.#settled = Promise.allSettled([this.#settled, done])
+    this.#settled = bothSettled(this.#settled, done)
     return done
   }
 
@@ -107,6 +107,7 @@ export class LmdbStore implements OrderedStore {
   }
 
   async #commit(writes: readonly Write[]): Promise<void> {
+    this.#checkOpen()
     // Everything that can throw comes before the batch: what LMDB has been told of a batch it will write.
     const sealed = this.#seal(writes)
     if (sealed.length === 0) return
@@ -191,6 +192,11 @@ export class LmdbStore implements OrderedStore {
       this.#onClose()
     }
   }
+}
+
+/** Gives nothing out: the results of all commits would hang on each other. */
+async function bothSettled(earlier: Promise<void>, latest: Promise<void>): Promise<void> {
+  await Promise.allSettled([earlier, latest])
 }
 
 /** lmdb-js says "commit failed" first and why in a second promise, whose rejection nobody would handle. */

@@ -214,6 +214,7 @@ export function orderedStoreConformance(name: string, open: () => Promise<StoreU
         expect(() => store.get('record', 'a')).toThrow(closing)
         expect(() => keysOf(store)).toThrow(closing)
         await expect(store.commit([put('b', '1')])).rejects.toThrow(closing)
+        await expect(store.commit([])).rejects.toThrow(closing)
         await expect(store.flushed()).rejects.toThrow(closing)
       })
     })
