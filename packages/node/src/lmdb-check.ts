@@ -8,7 +8,7 @@ import { CarillonError } from '@carillon/runtime'
 import type { ProbeReport, ProbeRequest } from './lmdb-probe.ts'
 
 /** Milliseconds for a check of a sample, and of every row. Longer means a stuck disk: that is said, and nothing is thrown away. */
-export const CHECK_MS_MAX = { sample: 60_000, all: 3_600_000 } as const
+const CHECK_MS_MAX = { sample: 60_000, all: 3_600_000 } as const
 
 /** Signals that damaged pages raise. Any other end of the child says nothing about the data. */
 const DAMAGE_SIGNALS = new Set<string>(['SIGBUS', 'SIGSEGV', 'SIGABRT', 'SIGILL', 'SIGFPE'])
