@@ -35,6 +35,8 @@ export type Command =
   | { readonly do: 'close-node' }
   | { readonly do: 'probe'; readonly id: string }
   | { readonly do: 'memory' }
+  /** CPU time of the process so far, in milliseconds. */
+  | { readonly do: 'cpu' }
 
 export interface Answer {
   readonly ok: boolean

@@ -45,7 +45,9 @@ serveCommands(async (command: Command) => {
       await node.caughtUp
       return undefined
     case 'close-node':
-      return node?.close()
+      await node?.close()
+      node = undefined
+      return undefined
     case 'mark':
       marked = done()
       return undefined
@@ -61,7 +63,7 @@ serveCommands(async (command: Command) => {
 })
 
 function done(): number {
-  return node === undefined ? consumed : node.counts.applied
+  return raw === undefined ? (node?.counts.applied ?? 0) : consumed
 }
 
 /** Every message of the journal in order, counted; echoed when it asks for a reply. */

@@ -7,7 +7,8 @@ import type { Answer, Command } from './bench-types.ts'
 /** In a child: answers every command. */
 export function serveCommands(handle: (command: Command) => Promise<unknown>): void {
   process.on('message', (command: Command) => {
-    handle(command).then(
+    const answer = command.do === 'cpu' ? Promise.resolve(cpuMs()) : handle(command)
+    answer.then(
       (value) => process.send?.({ ok: true, value } satisfies Answer),
       (error: unknown) =>
         process.send?.({
@@ -18,6 +19,11 @@ export function serveCommands(handle: (command: Command) => Promise<unknown>): v
   })
   // The bench is gone: nobody needs the answers.
   process.on('disconnect', () => process.exit(0))
+}
+
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
 }
 
 /** A child process that obeys commands. */

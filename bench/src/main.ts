@@ -7,6 +7,7 @@
  *
  * One producer process, one nats-server, one consumer process. Cases take turns, round after round; medians are printed.
  */
+import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,9 +16,11 @@ import { type NatsProcess, openNatsProcess } from '@carillon/node'
 
 import { provideNatsServer } from '../../scripts/nats-server.mjs'
 import { Child } from './ipc.ts'
-import { type Figures, printTable } from './report.ts'
+import type { Load } from './bench-types.ts'
+import { type CpuMicros, type Figures, printTable } from './report.ts'
 
 const NAMESPACE = 'bench'
+const RAW = 'raw'
 const flags = new Set(process.argv.slice(2))
 const isQuick = flags.has('--quick')
 const ROUNDS = isQuick ? 3 : 5
@@ -44,69 +47,93 @@ async function main(): Promise<void> {
 }
 
 async function measure(server: NatsProcess, version: string, dir: string): Promise<Figures> {
-  const where = { servers: server.url, namespace: NAMESPACE }
-  const node = new Child('consumer')
-  // The node makes the cluster; the others find it.
-  await node.ask({ do: 'open-node', ...where, dataDir: join(dir, 'node'), residentsMax: RESIDENTS_MAX })
-  const raw = new Child('consumer')
+  // Two namespaces, each with its stream of the same layout: what one case stores, the other's process does not read.
   const producer = new Child('producer')
-  await raw.ask({ do: 'connect', ...where })
-  await producer.ask({ do: 'connect', ...where })
-  await node.ask({ do: 'close-node' })
-  await node.end()
+  const raw = new Child('consumer')
+  const node = new Child('consumer')
+  for (const [consumer, namespace] of [
+    [raw, RAW],
+    [node, NAMESPACE],
+  ] as const) {
+    await consumer.ask({ do: 'open-node', servers: server.url, namespace, dataDir: join(dir, namespace), residentsMax: RESIDENTS_MAX })
+  }
+  await raw.ask({ do: 'close-node' })
+  await raw.ask({ do: 'consume' })
 
   const rates = { ceiling: [] as number[], many: [] as number[], one: [] as number[], activity: [] as number[] }
+  const cpu = {
+    ceiling: [] as CpuMicros[],
+    many: [] as CpuMicros[],
+    one: [] as CpuMicros[],
+    activity: [] as CpuMicros[],
+  }
   const pings = { raw: [] as number[], client: [] as number[] }
   // The first round warms everything up and is not counted.
   for (let round = -1; round < ROUNDS; round++) {
-    const keep = (into: number[], value: number): void => void (round >= 0 && into.push(value))
-    await raw.ask({ do: 'consume' })
-    keep(
-      rates.ceiling,
-      await rate(producer, raw, 'raw', 'count', { signals: SIGNALS, instances: 1000, prefix: `r${round}` }),
-    )
+    const keep = (name: keyof typeof rates, run: Run): void => {
+      if (round < 0) return
+      rates[name].push(run.perSecond)
+      cpu[name].push(run.cpu)
+    }
+    await producer.ask({ do: 'connect', servers: server.url, namespace: RAW })
+    keep('ceiling', await rate(server, producer, raw, 'raw', 'count', { signals: SIGNALS, instances: 1000, prefix: `r${round}` }))
     pings.raw.push(...(await ping(producer, 'raw', `pr${round}`)))
-    await raw.ask({ do: 'stop-consuming' })
-
-    const owner = new Child('consumer')
-    await owner.ask({ do: 'open-node', ...where, dataDir: join(dir, 'node'), residentsMax: RESIDENTS_MAX })
-    keep(
-      rates.many,
-      await rate(producer, owner, 'client', 'count', { signals: SIGNALS, instances: 1000, prefix: `m${round}` }),
-    )
-    keep(
-      rates.one,
-      await rate(producer, owner, 'client', 'count', { signals: SIGNALS, instances: 1, prefix: `o${round}` }),
-    )
-    keep(
-      rates.activity,
-      await rate(producer, owner, 'client', 'work', { signals: ACTIVITIES, instances: 1000, prefix: `a${round}` }),
-    )
+    await producer.ask({ do: 'connect', servers: server.url, namespace: NAMESPACE })
+    keep('many', await rate(server, producer, node, 'client', 'count', { signals: SIGNALS, instances: 1000, prefix: `m${round}` }))
+    keep('one', await rate(server, producer, node, 'client', 'count', { signals: SIGNALS, instances: 1, prefix: `o${round}` }))
+    keep('activity', await rate(server, producer, node, 'client', 'work', { signals: ACTIVITIES, instances: 1000, prefix: `a${round}` }))
     pings.client.push(...(await ping(producer, 'client', `pc${round}`)))
-    await owner.ask({ do: 'close-node' })
-    await owner.end()
   }
+  await raw.ask({ do: 'stop-consuming' })
   await raw.end()
+  await node.ask({ do: 'close-node' })
+  await node.end()
   const idle = await measureIdle(server, producer, dir)
   await producer.end()
-  return { version, rounds: ROUNDS, signals: SIGNALS, rates, pings, idle }
+  return { version, rounds: ROUNDS, signals: SIGNALS, rates, cpu, pings, idle }
 }
 
-/** Signals a second from the first publish until the last one was consumed or applied. */
+interface Run {
+  readonly perSecond: number
+  readonly cpu: CpuMicros
+}
+
+/** Signals a second from the first publish until the last one was consumed or applied, and what each cost. */
 async function rate(
+  server: NatsProcess,
   producer: Child,
   consumer: Child,
   how: 'raw' | 'client',
   name: 'count' | 'work',
-  load: { signals: number; instances: number; prefix: string },
-): Promise<number> {
+  load: Load,
+): Promise<Run> {
   await consumer.ask({ do: 'mark' })
+  const cpuMs = async (): Promise<number[]> => [
+    await producer.ask<number>({ do: 'cpu' }),
+    cpuMsOf(server.pid),
+    await consumer.ask<number>({ do: 'cpu' }),
+  ]
+  const before = await cpuMs()
   const started = performance.now()
-  // An activity's result is an input of its own.
-  const applied = consumer.ask({ do: 'await', count: name === 'work' ? load.signals * 2 : load.signals })
   await producer.ask({ do: 'produce', how, name, load })
-  await applied
-  return (load.signals / (performance.now() - started)) * 1000
+  // An activity's result is an input of its own.
+  await consumer.ask({ do: 'await', count: name === 'work' ? load.signals * 2 : load.signals })
+  const perSecond = (load.signals / (performance.now() - started)) * 1000
+  const [producerMicros = 0, serverMicros = 0, consumerMicros = 0] = (await cpuMs()).map(
+    (ms, i) => ((ms - (before[i] ?? 0)) * 1000) / load.signals,
+  )
+  return { perSecond, cpu: { producer: producerMicros, server: serverMicros, consumer: consumerMicros } }
+}
+
+/** CPU time of another process in milliseconds; not a number where there is no /proc. */
+function cpuMsOf(pid: number): number {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
+    // utime and stime, in ticks of 10 ms.
+    return (Number(fields[11]) + Number(fields[12])) * 10
+  } catch {
+    return Number.NaN
+  }
 }
 
 function ping(producer: Child, how: 'raw' | 'client', prefix: string): Promise<number[]> {
@@ -121,7 +148,7 @@ async function measureIdle(server: NatsProcess, producer: Child, dir: string): P
   await owner.ask({ do: 'open-node', ...where, dataDir, residentsMax: 1000 })
   const before = await owner.ask<Memory>({ do: 'memory' })
   await producer.ask({ do: 'connect', ...where })
-  const createdPerSecond = await rate(producer, owner, 'client', 'count', {
+  const { perSecond: createdPerSecond } = await rate(server, producer, owner, 'client', 'count', {
     signals: IDLE_INSTANCES,
     instances: IDLE_INSTANCES,
     prefix: 'idle',

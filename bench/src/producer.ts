@@ -9,18 +9,27 @@ import { serveCommands } from './ipc.ts'
 
 /** As the client's own default, so that both fill the same pipe. */
 const IN_FLIGHT = 2048
+const PARTITIONS = 64
 const ECHO_TIMEOUT_MS = 5000
 
-let nc: NatsConnection
-let carillon: Carillon
-let subjects: Subjects
+interface Session {
+  readonly nc: NatsConnection
+  readonly carillon: Carillon
+  readonly subjects: Subjects
+}
+
+let session: Session | undefined
 
 serveCommands(async (command: Command) => {
   switch (command.do) {
     case 'connect':
-      nc = await connectNats({ servers: command.servers })
-      carillon = await connect({ servers: command.servers, namespace: command.namespace })
-      subjects = new Subjects(command.namespace, 64)
+      await session?.nc.close()
+      await session?.carillon.close()
+      session = {
+        nc: await connectNats({ servers: command.servers }),
+        carillon: await connect({ servers: command.servers, namespace: command.namespace }),
+        subjects: new Subjects(command.namespace, PARTITIONS),
+      }
       return undefined
     case 'produce':
       return command.how === 'raw' ? produceRaw(command.load) : produceByClient(command.name, command.load)
@@ -31,12 +40,18 @@ serveCommands(async (command: Command) => {
   }
 })
 
+function connected(): Session {
+  if (session === undefined) throw new Error('the producer is told to connect first')
+  return session
+}
+
 function subjectOf({ prefix, instances }: Pick<Load, 'prefix' | 'instances'>, i: number): string {
-  return subjects.log(encodeToken('counter'), encodeToken(`${prefix}-${i % instances}`), 'signal', encodeToken('count'))
+  return connected().subjects.log(encodeToken('counter'), encodeToken(`${prefix}-${i % instances}`), 'signal', encodeToken('count'))
 }
 
 /** The cheapest publish that still knows what was stored: a window of publishes, acks counted on one inbox. */
 async function produceRaw(load: Load): Promise<number> {
+  const { nc } = connected()
   const inbox = `_INBOX.${Math.random().toString(36).slice(2)}`
   let sent = 0
   let acked = 0
@@ -75,7 +90,7 @@ function rawHeaders(i: number): ReturnType<typeof headers> {
 
 async function produceByClient(name: 'count' | 'work', load: Load): Promise<number> {
   const started = performance.now()
-  await carillon.signalMany(signals(name, load), { inFlightMax: IN_FLIGHT })
+  await connected().carillon.signalMany(signals(name, load), { inFlightMax: IN_FLIGHT })
   return performance.now() - started
 }
 
@@ -91,6 +106,7 @@ type Ping = Command & { readonly do: 'ping' }
 
 /** From a publish to the echo of the consumer, in milliseconds. */
 async function pingRaw(ping: Ping): Promise<number[]> {
+  const { nc } = connected()
   const inbox = `_INBOX.${Math.random().toString(36).slice(2)}`
   const sentAt: number[] = []
   const took: number[] = []
@@ -119,7 +135,7 @@ async function pingByClient(ping: Ping): Promise<number[]> {
   const running: Promise<void>[] = []
   await paced(ping, (i) => {
     const started = performance.now()
-    const sent = carillon
+    const sent = connected().carillon
       .workflow(Counter, `${ping.prefix}-${i % 100}`)
       .signal('count', purchase(i), { wait: 'applied' })
     running.push(sent.then(() => void took.push(performance.now() - started)))

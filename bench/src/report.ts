@@ -1,5 +1,12 @@
 /** Medians, ratios and the table of the bench. */
 
+/** CPU time of one signal in microseconds, by process. */
+export interface CpuMicros {
+  readonly producer: number
+  readonly server: number
+  readonly consumer: number
+}
+
 export interface Figures {
   readonly version: string
   readonly rounds: number
@@ -11,6 +18,7 @@ export interface Figures {
     readonly one: readonly number[]
     readonly activity: readonly number[]
   }
+  readonly cpu: Readonly<Record<'ceiling' | 'many' | 'one' | 'activity', readonly CpuMicros[]>>
   /** Milliseconds, one figure a signal. */
   readonly pings: { readonly raw: readonly number[]; readonly client: readonly number[] }
   readonly idle: {
@@ -23,22 +31,23 @@ export interface Figures {
   }
 }
 
-export function printTable({ version, rounds, signals, rates, pings, idle }: Figures): void {
+export function printTable({ version, rounds, signals, rates, cpu, pings, idle }: Figures): void {
   const ceiling = median(rates.ceiling)
-  const rate = (name: string, values: readonly number[]): readonly string[] => [
+  const rate = (name: string, of: keyof typeof rates): readonly string[] => [
     name,
-    `${round(median(values))}/s`,
-    ratio(pairs(values, rates.ceiling)),
+    `${round(median(rates[of]))}/s`,
+    ratio(pairs(rates[of], rates.ceiling)),
+    costs(cpu[of]),
   ]
   console.log(
     `nats-server ${version}, R1, default sync; ${rounds} rounds of ${round(signals)} signals; medians; everything on this machine`,
   )
   print([
-    ['case', 'figure', 'to the ceiling'],
-    ['bare JetStream publish and ordered consume (ceiling)', `${round(ceiling)}/s`, '1.00'],
-    rate('signals to 1000 instances, accepted and applied', rates.many),
-    rate('signals to one instance', rates.one),
-    rate('signals with one activity each, 1000 instances', rates.activity),
+    ['case', 'figure', 'to the ceiling', 'CPU µs: producer + server + consumer'],
+    ['bare JetStream publish and ordered consume (ceiling)', `${round(ceiling)}/s`, '1.00', costs(cpu.ceiling)],
+    rate('signals to 1000 instances, accepted and applied', 'many'),
+    rate('signals to one instance', 'one'),
+    rate('signals with one activity each, 1000 instances', 'activity'),
     [
       'publish to consumer’s echo, bare, at 100/s',
       `p50 ${ms(quantile(pings.raw, 0.5))}, p99 ${ms(quantile(pings.raw, 0.99))}`,
@@ -66,7 +75,7 @@ export function printTable({ version, rounds, signals, rates, pings, idle }: Fig
 }
 
 function print(rows: readonly (readonly string[])[]): void {
-  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
   for (const row of rows)
     console.log(
       row
@@ -78,6 +87,12 @@ function print(rows: readonly (readonly string[])[]): void {
 /** The ratio in each round: both ran under the same load of the machine. */
 function pairs(values: readonly number[], base: readonly number[]): number[] {
   return values.map((value, i) => value / (base[i] ?? Number.NaN))
+}
+
+function costs(values: readonly CpuMicros[]): string {
+  return (['producer', 'server', 'consumer'] as const)
+    .map((process) => median(values.map((value) => value[process])).toFixed(1))
+    .join(' + ')
 }
 
 function ratio(values: readonly number[]): string {
