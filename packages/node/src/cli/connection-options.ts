@@ -1,0 +1,95 @@
+/** The options with which every command reaches the cluster. */
+import { readFileSync } from 'node:fs'
+
+import type { ConnectOptions, NatsOptions } from '@carillon/client'
+import { CarillonError } from '@carillon/runtime'
+import { credsAuthenticator } from '@nats-io/transport-node'
+import { type Command, Option } from 'commander'
+
+import { parseDuration } from './option-values.ts'
+
+export const DEFAULT_SERVERS = 'nats://localhost:4222'
+export const DEFAULT_NAMESPACE = 'carillon'
+
+export interface ConnectionFlags {
+  readonly servers: string
+  readonly namespace: string
+  readonly user?: string
+  readonly creds?: string
+  readonly tlsCa?: string
+  readonly tlsCert?: string
+  readonly tlsKey?: string
+  readonly connectTimeout: number
+  readonly json?: boolean
+}
+
+/** Adds the options to a command. Passwords and tokens come by the environment only: arguments are visible to other users of the machine. */
+export function addConnectionOptions(command: Command, connectTimeout = '10s'): Command {
+  return command
+    .addOption(
+      new Option('--servers <urls>', 'NATS servers, with commas').env('CARILLON_SERVERS').default(DEFAULT_SERVERS),
+    )
+    .addOption(
+      new Option('--namespace <name>', 'the cluster on these servers')
+        .env('CARILLON_NAMESPACE')
+        .default(DEFAULT_NAMESPACE),
+    )
+    .addOption(
+      new Option('--user <name>', 'its password stands in CARILLON_PASSWORD; or set CARILLON_TOKEN alone').env(
+        'CARILLON_USER',
+      ),
+    )
+    .addOption(new Option('--creds <file>', 'a NATS credentials file').env('CARILLON_CREDS'))
+    .addOption(
+      new Option('--tls-ca <file>', 'the authority that signed the servers’ certificates').env('CARILLON_TLS_CA'),
+    )
+    .addOption(new Option('--tls-cert <file>', 'the certificate to show to the servers').env('CARILLON_TLS_CERT'))
+    .addOption(new Option('--tls-key <file>', 'its key').env('CARILLON_TLS_KEY'))
+    .addOption(
+      new Option('--connect-timeout <duration>', 'how long to try to connect')
+        .env('CARILLON_CONNECT_TIMEOUT')
+        .argParser(parseDuration)
+        .default(parseDuration(connectTimeout), connectTimeout),
+    )
+    .addOption(jsonOption())
+}
+
+export function jsonOption(): Option {
+  return new Option('--json', 'print JSON')
+}
+
+/** What `connect` of the client takes. @throws CONFIG_INVALID when a file cannot be read. */
+export function toConnectOptions(flags: ConnectionFlags): ConnectOptions {
+  const { servers, namespace, connectTimeout } = flags
+  return { servers, namespace, name: 'carillon-cli', timeoutMs: connectTimeout, nats: toNatsOptions(flags) }
+}
+
+/** What the NATS client takes. @throws CONFIG_INVALID when a file cannot be read. */
+export function toNatsOptions(flags: ConnectionFlags, env: NodeJS.ProcessEnv = process.env): NatsOptions {
+  const { user, creds, tlsCa, tlsCert, tlsKey } = flags
+  const { CARILLON_PASSWORD: pass, CARILLON_TOKEN: token } = env
+  const tls = {
+    ...(tlsCa === undefined ? {} : { ca: readFile(tlsCa, '--tls-ca') }),
+    ...(tlsCert === undefined ? {} : { cert: readFile(tlsCert, '--tls-cert') }),
+    ...(tlsKey === undefined ? {} : { key: readFile(tlsKey, '--tls-key') }),
+  }
+  return {
+    ...(user === undefined ? {} : { user, pass: pass ?? '' }),
+    ...(token === undefined || token === '' ? {} : { token }),
+    ...(creds === undefined ? {} : { authenticator: credsAuthenticator(Buffer.from(readFile(creds, '--creds'))) }),
+    ...(Object.keys(tls).length === 0 ? {} : { tls }),
+  }
+}
+
+function readFile(path: string, option: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new CarillonError(
+      'CONFIG_INVALID',
+      `the file of ${option} cannot be read: ${reason}: check the path and its rights`,
+      { cause: error },
+    )
+  }
+}

@@ -1,0 +1,31 @@
+/** What a node tells `carillon dev`, its parent, over their channel. */
+import type { Workflows } from '../node.ts'
+
+export interface ReadyMessage {
+  readonly kind: 'ready'
+  readonly workflows: readonly WorkflowSummary[]
+}
+
+/** What dev needs to say how to send a first signal. */
+export interface WorkflowSummary {
+  readonly type: string
+  readonly startOnSignal: boolean
+  readonly signals: readonly string[]
+  readonly queries: readonly string[]
+}
+
+/** Tells the parent, if there is one that listens. */
+export function tellReady({ implementations }: Workflows): void {
+  const workflows = implementations.map(({ contract, startOnSignal }) => ({
+    type: contract.name,
+    startOnSignal,
+    signals: Object.keys(contract.shape.signals ?? {}),
+    queries: Object.keys(contract.shape.queries ?? {}),
+  }))
+  const message: ReadyMessage = { kind: 'ready', workflows }
+  if (process.connected) process.send?.(message)
+}
+
+export function isReady(message: unknown): message is ReadyMessage {
+  return typeof message === 'object' && message !== null && 'kind' in message && message.kind === 'ready'
+}

@@ -1,0 +1,70 @@
+/** Answers of the cluster as text, for people. */
+import type { HistoryEntry } from '@carillon/client'
+import type { Description, ListRow } from '@carillon/runtime/protocol'
+
+import { toJson } from './output.ts'
+import { formatFields, formatTable } from './table.ts'
+
+const PAYLOAD_CHARS_MAX = 200
+
+export function formatList(rows: readonly ListRow[]): string[] {
+  if (rows.length === 0) return ['no instances']
+  return formatTable(
+    [
+      { title: 'TYPE', cell: (row) => row.type },
+      { title: 'ID', cell: (row) => row.id },
+      { title: 'STATUS', cell: (row) => row.status },
+      { title: 'STARTED', cell: (row) => formatTime(row.startedMs) },
+      { title: 'SEQ', cell: (row) => row.seq },
+    ],
+    rows,
+  )
+}
+
+export function formatHistory(entries: readonly HistoryEntry[]): string[] {
+  return formatTable(
+    [
+      { title: 'SEQ', cell: (entry) => entry.seq },
+      { title: 'TIME', cell: (entry) => entry.time.toISOString() },
+      { title: 'KIND', cell: (entry) => entry.kind },
+      { title: 'NAME', cell: (entry) => entry.name },
+      { title: 'ID', cell: (entry) => entry.id },
+      { title: 'PAYLOAD', cell: formatPayload, max: PAYLOAD_CHARS_MAX },
+    ],
+    entries,
+  )
+}
+
+export function formatDescription(description: Description): string[] {
+  const { suspended, closed } = description
+  return formatFields({
+    instance: `${description.type}/${description.id}`,
+    status: description.status,
+    suspended:
+      suspended === undefined
+        ? undefined
+        : `at seq ${suspended.seq}: ${suspended.error.code}: ${suspended.error.message}`,
+    closed: closed === undefined ? undefined : `at seq ${closed.seq}, ${formatTime(closed.timeMs)}`,
+    result: closed?.outcome.ok === true ? toJson(closed.outcome.value) : undefined,
+    failure: closed?.outcome.ok === false ? `${closed.outcome.error.code}: ${closed.outcome.error.message}` : undefined,
+    started: formatTime(description.startedMs),
+    incarnation: description.incarnation,
+    'last input': `seq ${description.seq}, ${formatTime(description.timeMs)}`,
+    partition: description.partition,
+    queued: description.queued,
+    mailbox: description.mailbox,
+    'known ids': description.knownIds,
+    activities: description.activities.map(({ name, callId }) => `${name} (${callId})`).join(', ') || undefined,
+    timers: description.timers.map(({ name, dueMs }) => `${name} at ${formatTime(dueMs)}`).join(', ') || undefined,
+    digest: description.digest,
+  })
+}
+
+function formatPayload({ payload, unreadable }: HistoryEntry): string {
+  if (unreadable !== undefined) return `unreadable: ${unreadable}`
+  return payload === undefined ? '' : toJson(payload)
+}
+
+function formatTime(ms: number): string {
+  return new Date(ms).toISOString()
+}

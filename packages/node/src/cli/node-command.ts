@@ -1,0 +1,72 @@
+/** `carillon node` */
+import { DOORS } from '@carillon/runtime/protocol'
+import { type Command, Option } from 'commander'
+
+import { addConnectionOptions } from './connection-options.ts'
+import { LOG_LEVELS } from './logger.ts'
+import { parseWhole } from './option-values.ts'
+import type { NodeFlags } from './run-node.ts'
+
+export const DEFAULT_DATA_DIR = '.carillon/node'
+
+export function addNodeCommand(program: Command): void {
+  const command = program
+    .command('node')
+    .description('run a node: apply the journal of a cluster to its workflows')
+    .addOption(
+      new Option('--workflows <file...>', 'modules that export workflows, .ts or .js')
+        .env('CARILLON_WORKFLOWS')
+        .makeOptionMandatory(),
+    )
+    .addOption(dataDirOption())
+    .addOption(
+      new Option('--name <name>', 'what the node is called in logs and by the server; default: the host’s name').env(
+        'CARILLON_NODE_NAME',
+      ),
+    )
+    .addOption(
+      new Option('--partitions <count>', 'of a cluster that does not exist yet; default 64')
+        .env('CARILLON_PARTITIONS')
+        .argParser(parseWhole),
+    )
+    .addOption(
+      new Option('--replicas <count>', 'of the streams of a new cluster: 1, 3 or 5; default 1')
+        .env('CARILLON_REPLICAS')
+        .argParser(parseWhole),
+    )
+    .addOption(
+      new Option('--door <door>', 'who turns plain publishes into inputs, of a new cluster; default stream')
+        .env('CARILLON_DOOR')
+        .choices(DOORS),
+    )
+    .addOption(logLevelOption())
+    .addOption(new Option('--supervised').hideHelp())
+  addConnectionOptions(command, '15s')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ carillon node --workflows dist/workflow.js --data-dir /var/lib/carillon
+  $ carillon node --workflows loyalty.ts orders.ts --servers nats://a:4222,nats://b:4222 --replicas 3
+
+SIGINT or SIGTERM drains the node, a second one ends it at once. Nothing accepted is lost either way.`,
+    )
+    .action(async (flags: NodeFlags) => {
+      const { runNode } = await import('./run-node.ts')
+      // Workflow modules may hold timers and sockets: they must not keep a node that has drained.
+      process.exit(await runNode(flags))
+    })
+}
+
+export function dataDirOption(): Option {
+  return new Option('--data-dir <folder>', 'the folder of this node’s snapshots, its own')
+    .env('CARILLON_DATA_DIR')
+    .default(DEFAULT_DATA_DIR)
+}
+
+export function logLevelOption(): Option {
+  return new Option('--log-level <level>', 'the least that is logged')
+    .env('CARILLON_LOG_LEVEL')
+    .choices(LOG_LEVELS)
+    .default('info')
+}

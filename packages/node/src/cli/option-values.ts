@@ -1,0 +1,30 @@
+/** Parsers of option values. Commander adds the option's name, and where the value came from, to what they throw. */
+import { type Duration, toMs } from '@carillon/runtime'
+import { InvalidArgumentError } from 'commander'
+
+export function parseWhole(text: string): number {
+  const value = Number(text)
+  if (/^\d{1,15}$/.test(text) && value >= 1) return value
+  throw new InvalidArgumentError('It must be a whole number from 1.')
+}
+
+/** Milliseconds from `500ms`, `30s`, `2 minutes`, …; above 0. */
+export function parseDuration(text: string): number {
+  try {
+    const ms = toMs(text as Duration)
+    if (ms > 0) return ms
+  } catch {
+    // Told below, in the words of the other options.
+  }
+  throw new InvalidArgumentError(
+    "It must be a duration above 0 with its unit, for example '500ms', '30s' or '2 hours'.",
+  )
+}
+
+/** Several values in one text, as environment variables hold them. */
+export function splitList(texts: readonly string[] | undefined): string[] {
+  return (texts ?? [])
+    .flatMap((text) => text.split(','))
+    .map((text) => text.trim())
+    .filter((text) => text !== '')
+}

@@ -1,0 +1,150 @@
+/** `carillon query`, `result`, `describe`, `list`, `history`: reads. */
+import { type Command, Option } from 'commander'
+
+import { withClient } from './client.ts'
+import { addConnectionOptions, type ConnectionFlags } from './connection-options.ts'
+import { formatDescription, formatHistory, formatList } from './formats.ts'
+import { parseDuration, parseWhole } from './option-values.ts'
+import { note, print, printJson, toJson } from './output.ts'
+import { readPayload } from './payload.ts'
+
+interface ReadFlags extends ConnectionFlags {
+  readonly timeout?: number
+}
+
+interface ListFlags extends ReadFlags {
+  readonly type?: string
+  readonly status?: (typeof STATUSES)[number]
+  readonly limit: number
+  readonly after?: string
+}
+
+interface HistoryFlags extends ConnectionFlags {
+  readonly from?: number
+  readonly limit?: number
+}
+
+const STATUSES = ['running', 'suspended', 'completed', 'failed'] as const
+/** Rows that are laid out together; a history has no end that could be waited for. */
+const HISTORY_CHUNK = 100
+
+export function addReadCommands(program: Command): void {
+  addQuery(program)
+  addResult(program)
+  addDescribe(program)
+  addList(program)
+  addHistory(program)
+}
+
+function addQuery(program: Command): void {
+  reading(
+    ofInstance(program.command('query'), 'ask an instance, and print the answer')
+      .argument('<name>', 'the query’s name')
+      .argument('[input]', 'JSON, or - for stdin'),
+    '15s',
+  )
+    .addHelpText(
+      'after',
+      `\nExamples:\n  $ carillon query loyalty customer-42 status\n  $ carillon query loyalty customer-42 orders '{"limit": 10}' --json`,
+    )
+    .action(async (type: string, id: string, name: string, text: string | undefined, flags: ReadFlags) => {
+      const input = await readPayload(text)
+      await withClient(flags, async (carillon) => {
+        printValue(await carillon.workflow(type, id).query(name, input, { timeoutMs: flags.timeout }), flags)
+      })
+    })
+}
+
+function addResult(program: Command): void {
+  reading(ofInstance(program.command('result'), 'wait until an instance has closed, and print its result'), '1 hour')
+    .addHelpText('after', `\nExamples:\n  $ carillon result loyalty customer-42 --timeout 30s`)
+    .action(async (type: string, id: string, flags: ReadFlags) => {
+      await withClient(flags, async (carillon) =>
+        printValue(await carillon.workflow(type, id).result({ timeoutMs: flags.timeout }), flags),
+      )
+    })
+}
+
+function addDescribe(program: Command): void {
+  reading(
+    ofInstance(program.command('describe'), 'what is known of an instance: status, position, timers, activities'),
+    '15s',
+  )
+    .addHelpText('after', `\nExamples:\n  $ carillon describe loyalty customer-42`)
+    .action(async (type: string, id: string, flags: ReadFlags) => {
+      await withClient(flags, async (carillon) => {
+        const description = await carillon.workflow(type, id).describe({ timeoutMs: flags.timeout })
+        if (flags.json === true) return printJson(description)
+        for (const line of formatDescription(description)) print(line)
+      })
+    })
+}
+
+function addList(program: Command): void {
+  reading(program.command('list').description('list instances, a page at a time'), '15s')
+    .option('--type <type>', 'of this workflow type only')
+    .addOption(new Option('--status <status>', 'with this status only').choices(STATUSES))
+    .addOption(new Option('--limit <rows>', 'rows of the page, at most 1000').argParser(parseWhole).default(100))
+    .option('--after <next>', 'where the page before ended: its “next”')
+    .addHelpText(
+      'after',
+      `\nExamples:\n  $ carillon list --type loyalty --status suspended\n  $ carillon list --limit 1000 --json\n  $ carillon list --after '12/loyalty.customer-42'`,
+    )
+    .action(async (flags: ListFlags) => {
+      const { type, status, limit, after, timeout } = flags
+      await withClient(flags, async (carillon) => {
+        const page = await carillon.list({ type, status, limit, after, timeoutMs: timeout })
+        if (flags.json === true) return printJson({ rows: page.rows, next: page.next ?? null })
+        for (const line of formatList(page.rows)) print(line)
+        if (page.next !== undefined) note(`more: --after '${page.next}'`)
+      })
+    })
+}
+
+function addHistory(program: Command): void {
+  addConnectionOptions(
+    ofInstance(program.command('history'), 'the inputs of an instance as the journal holds them, in order'),
+  )
+    .addOption(new Option('--from <seq>', 'the first sequence of interest').argParser(parseWhole))
+    .addOption(new Option('--limit <rows>', 'at most so many').argParser(parseWhole))
+    .addHelpText(
+      'after',
+      `\nWith --json one line of JSON an input.\n\nExamples:\n  $ carillon history loyalty customer-42\n  $ carillon history loyalty customer-42 --from 1200 --limit 10 --json`,
+    )
+    .action(async (type: string, id: string, flags: HistoryFlags) => {
+      await withClient(flags, async (carillon) => {
+        const entries = carillon.workflow(type, id).history({ from: flags.from, limit: flags.limit })
+        if (flags.json === true) for await (const entry of entries) printJson(entry)
+        else
+          for await (const chunk of inChunks(entries, HISTORY_CHUNK))
+            for (const line of formatHistory(chunk)) print(line)
+      })
+    })
+}
+
+function ofInstance(command: Command, description: string): Command {
+  return command.description(description).argument('<type>', 'the workflow type').argument('<id>', 'the instance’s id')
+}
+
+function reading(command: Command, timeout: string): Command {
+  return addConnectionOptions(
+    command.addOption(
+      new Option('--timeout <duration>', `how long to wait; default ${timeout}`).argParser(parseDuration),
+    ),
+  )
+}
+
+function printValue(value: unknown, flags: ConnectionFlags): void {
+  print(toJson(value, flags.json === true ? undefined : 2))
+}
+
+async function* inChunks<T>(items: AsyncIterable<T>, size: number): AsyncIterable<readonly T[]> {
+  let chunk: T[] = []
+  for await (const item of items) {
+    chunk.push(item)
+    if (chunk.length < size) continue
+    yield chunk
+    chunk = []
+  }
+  if (chunk.length > 0) yield chunk
+}

@@ -1,0 +1,142 @@
+/** The life of a node process: load, open, run until asked to stop or until it cannot go on, drain. */
+import { hostname } from 'node:os'
+
+import type { Door } from '@carillon/runtime/protocol'
+import type { Logger } from 'pino'
+
+import { loadWorkflows } from '../load-workflows.ts'
+import { type CarillonNode, openNode, type Workflows } from '../node.ts'
+import { type ConnectionFlags, toNatsOptions } from './connection-options.ts'
+import { tellReady } from './dev-message.ts'
+import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
+import { parseFailpoint } from './failpoint.ts'
+import { createLogger, type LogLevel } from './logger.ts'
+import { openStatusWriter, type StatusWriter } from './node-status.ts'
+import { splitList } from './option-values.ts'
+import { StopRequest } from './stop-request.ts'
+
+export interface NodeFlags extends ConnectionFlags {
+  readonly workflows: readonly string[]
+  readonly dataDir: string
+  readonly name?: string
+  readonly partitions?: number
+  readonly replicas?: number
+  readonly door?: Door
+  readonly logLevel: LogLevel
+  /** Set by `carillon dev`: the node stops with its parent. */
+  readonly supervised?: boolean
+}
+
+/** Below the 30 s that container runtimes are usually told to give. */
+const DRAIN_MS_MAX = 25_000
+/** A node that is asked to stop while it opens has this long to get there and drain; then it just ends, which loses nothing. */
+const OPENING_MS_MAX = 2000
+
+/**
+ * Runs a node.
+ *
+ * @returns the exit code after a stop that was asked for.
+ * @throws what ended it otherwise, once it has drained.
+ */
+export async function runNode(flags: NodeFlags): Promise<number> {
+  const logger = await createLogger({ level: flags.logLevel, json: flags.json === true })
+  const stop = new StopRequest({
+    withParent: flags.supervised === true,
+    onHardStop: (signal) => logger.warn({ signal }, 'asked again: ended at once, nothing that was accepted is lost'),
+  })
+  watchLastResort(logger)
+  const workflows = await loadWorkflows(splitList(flags.workflows))
+  const opening = openNode(toNodeOptions(flags, workflows, logger))
+  const node = await orStopped(opening, stop)
+  if (node === undefined) {
+    logger.info({ by: await stop.requested }, 'stopped before the node was open')
+    return EXIT_OK
+  }
+  const status = openStatusWriter(flags.dataDir, { name: flags.name ?? hostname(), namespace: flags.namespace }, logger)
+  try {
+    return await serve(node, { workflows, status, stop, logger })
+  } finally {
+    status.close()
+  }
+}
+
+interface Serving {
+  readonly workflows: Workflows
+  readonly status: StatusWriter
+  readonly stop: StopRequest
+  readonly logger: Logger
+}
+
+async function serve(node: CarillonNode, { workflows, status, stop, logger }: Serving): Promise<number> {
+  const live = node.caughtUp.then(() => {
+    if (stop.isRequested) return
+    status.enter('live')
+    tellReady(workflows)
+    logger.info({ workflows: workflows.implementations.map(({ contract }) => contract.name) }, 'the node is ready')
+  })
+  try {
+    const by = await Promise.race([stop.requested, node.failed, live.then(() => stop.requested)])
+    logger.info({ by }, 'draining')
+  } catch (error) {
+    await drain(node, status, logger)
+    throw error
+  }
+  return drain(node, status, logger)
+}
+
+async function drain(node: CarillonNode, status: StatusWriter, logger: Logger): Promise<number> {
+  status.enter('draining')
+  const late = new Promise<'late'>((resolve) => setTimeout(resolve, DRAIN_MS_MAX, 'late' as const).unref())
+  if ((await Promise.race([node.close(), late])) === 'late') {
+    logger.error({ afterMs: DRAIN_MS_MAX }, 'draining took too long: ended at once, nothing that was accepted is lost')
+    return EXIT_FAILED
+  }
+  logger.info({ ...node.counts }, 'drained')
+  return EXIT_OK
+}
+
+/** Undefined when a stop was asked for before the node was open. */
+async function orStopped(opening: Promise<CarillonNode>, stop: StopRequest): Promise<CarillonNode | undefined> {
+  const early = stop.requested.then(async () => {
+    await Promise.race([
+      opening.catch(() => undefined),
+      new Promise((resolve) => setTimeout(resolve, OPENING_MS_MAX).unref()),
+    ])
+    return undefined
+  })
+  return Promise.race([opening, early])
+}
+
+function toNodeOptions(flags: NodeFlags, workflows: Workflows, logger: Logger): Parameters<typeof openNode>[0] {
+  return {
+    servers: flags.servers,
+    namespace: flags.namespace,
+    dataDir: flags.dataDir,
+    workflows,
+    logger,
+    name: flags.name ?? hostname(),
+    partitions: flags.partitions,
+    replicas: flags.replicas,
+    door: flags.door,
+    nats: toNatsOptions(flags),
+    connectTimeoutMs: flags.connectTimeout,
+    reach: parseFailpoint(process.env['CARILLON_FAILPOINT']),
+  }
+}
+
+/**
+ * A rejection that nobody handles comes from code that forgot an await, most likely an author's: the node says so and goes on, one bad actor is
+ * one bad actor. After an exception that nobody caught nothing is certain any more: the process ends, and the next one starts from what is durable.
+ */
+function watchLastResort(logger: Logger): void {
+  process.on('unhandledRejection', (error) => {
+    logger.error(
+      { code: 'UNHANDLED_REJECTION', error },
+      'a promise was rejected and nobody handled it: look for a missing await',
+    )
+  })
+  process.on('uncaughtException', (error) => {
+    logger.fatal({ code: 'UNCAUGHT_EXCEPTION', error }, 'an exception was not caught: the process ends')
+    process.exit(EXIT_FAILED)
+  })
+}
