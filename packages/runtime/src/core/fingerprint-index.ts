@@ -1,19 +1,18 @@
 /**
- * Where an id may stand among many blocks: open addressing over 32-bit fingerprints, in segments of 16 blocks that are dropped whole.
+ * Where an id may stand: open addressing over 32-bit fingerprints, in segments of 1024 places that are dropped whole.
  *
  * It takes about 12 bytes an id, holds no references, and a look costs one probe a segment. Its seed is this process's own, so nobody can
  * choose ids that collide; nothing that is saved depends on it.
  */
-import { randomInt } from 'node:crypto'
-
 import { fnv1a32 } from '../protocol/index.ts'
 
-const BLOCKS_PER_SEGMENT = 16
-const SLOTS_AT_FIRST = 256
-const SEED = randomInt(2 ** 32)
+const SEGMENT_PLACES = 1024
+const SLOTS_AT_FIRST = 16
+const NOWHERE: readonly number[] = []
+const SEED = Math.floor(Math.random() * 2 ** 32)
 
 interface Segment {
-  readonly firstBlock: number
+  readonly firstPlace: number
   /** 0 is an empty slot. */
   fingerprints: Uint32Array
   /** Place within the segment. */
@@ -21,56 +20,45 @@ interface Segment {
   used: number
 }
 
-export class FingerprintIndex {
-  readonly #blockIds: number
-  /** By their first block, rising; the newest last. */
-  #segments: Segment[] = []
-
-  constructor(blockIds: number) {
-    this.#blockIds = blockIds
-  }
-
-  add(block: number, ids: readonly string[]): void {
-    const segment = this.#segmentOf(block)
-    for (const [place, id] of ids.entries()) {
-      if ((segment.used + 1) * 2 > segment.fingerprints.length) grow(segment)
-      insert(segment, fingerprintOf(id), (block - segment.firstBlock) * this.#blockIds + place)
-      segment.used += 1
-    }
-  }
-
-  /** Where an id may stand, the newest first. Most finds are right; each must be compared. */
-  *find(id: string): Iterable<readonly [block: number, place: number]> {
-    const fingerprint = fingerprintOf(id)
-    for (let i = this.#segments.length - 1; i >= 0; i--) {
-      const { fingerprints, places, firstBlock } = this.#segments[i] as Segment
-      const mask = fingerprints.length - 1
-      for (let slot = fingerprint & mask; fingerprints[slot] !== 0; slot = (slot + 1) & mask) {
-        if (fingerprints[slot] !== fingerprint) continue
-        const place = places[slot] as number
-        yield [firstBlock + Math.floor(place / this.#blockIds), place % this.#blockIds]
-      }
-    }
-  }
-
-  /** Lets go of segments that hold only blocks before this one. */
-  dropBefore(block: number): void {
-    while (this.#segments[0] !== undefined && this.#segments[0].firstBlock + BLOCKS_PER_SEGMENT <= block) this.#segments.shift()
-  }
-
-  #segmentOf(block: number): Segment {
-    const firstBlock = block - (block % BLOCKS_PER_SEGMENT)
-    const found = this.#segments.find((segment) => segment.firstBlock === firstBlock)
-    if (found !== undefined) return found
-    const segment: Segment = { firstBlock, fingerprints: new Uint32Array(SLOTS_AT_FIRST), places: new Uint16Array(SLOTS_AT_FIRST), used: 0 }
-    this.#segments.push(segment)
-    this.#segments.sort((a, b) => a.firstBlock - b.firstBlock)
-    return segment
-  }
+/** The fingerprint of an id: never 0. */
+export function fingerprintOf(id: string): number {
+  return fnv1a32(id, SEED) || 1
 }
 
-function fingerprintOf(id: string): number {
-  return fnv1a32(id, SEED) || 1
+export class FingerprintIndex {
+  /** Rising; places are added behind the last. */
+  readonly #segments: Segment[] = []
+
+  /** Adds a place. Places come in rising order. */
+  add(fingerprint: number, place: number): void {
+    const firstPlace = place - (place % SEGMENT_PLACES)
+    let segment = this.#segments.at(-1)
+    if (segment?.firstPlace !== firstPlace) {
+      segment = { firstPlace, fingerprints: new Uint32Array(SLOTS_AT_FIRST), places: new Uint16Array(SLOTS_AT_FIRST), used: 0 }
+      this.#segments.push(segment)
+    }
+    if ((segment.used + 1) * 2 > segment.fingerprints.length) grow(segment)
+    insert(segment, fingerprint, place - firstPlace)
+    segment.used += 1
+  }
+
+  /** The places whose id has this fingerprint, the newest segment first. Most finds are right; each must be compared. */
+  find(fingerprint: number): readonly number[] {
+    let found = NOWHERE
+    for (let i = this.#segments.length - 1; i >= 0; i--) {
+      const { fingerprints, places, firstPlace } = this.#segments[i] as Segment
+      const mask = fingerprints.length - 1
+      for (let slot = fingerprint & mask; fingerprints[slot] !== 0; slot = (slot + 1) & mask) {
+        if (fingerprints[slot] === fingerprint) found = [...found, firstPlace + (places[slot] as number)]
+      }
+    }
+    return found
+  }
+
+  /** Lets go of segments that hold only places before this one. */
+  dropBefore(place: number): void {
+    while (this.#segments[0] !== undefined && this.#segments[0].firstPlace + SEGMENT_PLACES <= place) this.#segments.shift()
+  }
 }
 
 function insert({ fingerprints, places }: Segment, fingerprint: number, place: number): void {

@@ -1,72 +1,56 @@
 /**
  * The input ids that an instance remembers, with the outcome of each: the real dedupe (a repeat is answered with the original outcome).
  *
- * Owns: the window of the last `max` ids, and which of its blocks must be saved.
+ * Owns: the window of the last `max` ids that have ended, the ids that wait for their end, and which blocks must be saved.
  * Does not own: the storage.
  *
- * Ids are kept in blocks of 64. The block being filled travels with the instance's record. A full block whose inputs have all ended is frozen:
- * it stays as the bytes that are stored, found again by fingerprints, so that a remembered id costs about its own length.
+ * An id is encoded once, when its input ends, into the block being filled; that block travels with the instance's record. A full block (64 ids)
+ * is stored on its own and never changes again. In memory the blocks stay as those bytes, found by fingerprints.
  *
  * Invariants
- * 1. An id is in the window from the turn that first met it until `max` newer ids have come (rounded up to a block).
- * 2. Saving costs in proportion to what changed: a block is written when it is full, and again only when an outcome in it changes.
+ * 1. An id is known from the turn that first met it until `max` newer ids have ended (rounded up to a block).
+ * 2. Saving costs in proportion to what is new.
  * 3. A fingerprint only says where to look: ids are compared whole.
  */
-import { decodeValue, encodeValue, type Outcome } from '../protocol/index.ts'
-import { FingerprintIndex } from './fingerprint-index.ts'
-
-export const BLOCK_IDS = 64
-
-/** What is remembered of one id. `undefined` outcome: the input waits still. */
-export interface KnownId {
-  readonly id: string
-  readonly seq: number
-  readonly outcome: Outcome | undefined
-}
-
-/** A block as it is saved: id, seq and outcome in turn. Plain success is `true`, no outcome yet is `null`. */
-type Flat = (string | number | true | null | Outcome)[]
+import type { Outcome } from '../protocol/index.ts'
+import { FingerprintIndex, fingerprintOf } from './fingerprint-index.ts'
+import { BLOCK_IDS, entryAt, type KnownId, KnownIdWriter, listEntries } from './known-id-block.ts'
 
 /** The part that travels with the record. */
 export interface KnownHead {
   /** Number of the oldest block that is kept, and of the block being filled. */
   readonly first: number
   readonly next: number
-  readonly head: Flat
+  /** The block being filled. */
+  readonly head: Uint8Array
+  /** Ids without an outcome yet, in order, with the sequences of their inputs. */
+  readonly waiting: readonly (readonly [id: string, seq: number])[]
 }
 
-/** Blocks to write, as bytes, and to remove. */
+/** Blocks to write, and to remove. */
 export interface BlockChanges {
   readonly write: readonly (readonly [block: number, bytes: Uint8Array])[]
   readonly remove: readonly number[]
 }
 
-interface OpenId {
-  readonly id: string
-  readonly seq: number
-  readonly block: number
-  outcome: Outcome | undefined
-}
-
-interface OpenBlock {
-  readonly entries: OpenId[]
-  /** Entries without an outcome. */
-  waiting: number
-}
-
-const PLAIN_SUCCESS: Outcome = Object.freeze({ ok: true })
+const OPEN_BYTES = 160
+const INDEX_BYTES = 12
 
 export class KnownIds {
   readonly #max: number
-  readonly #openById = new Map<string, OpenId>()
-  readonly #open = new Map<number, OpenBlock>()
-  readonly #frozen = new Map<number, Uint8Array>()
-  readonly #index = new FingerprintIndex(BLOCK_IDS)
-  readonly #dirty = new Set<number>()
+  readonly #waiting = new Map<string, number>()
+  readonly #blocks = new Map<number, Uint8Array>()
+  readonly #index = new FingerprintIndex()
+  #head = new KnownIdWriter()
   #first = 0
   #next = 0
-  /** Blocks that fell out of the window and may still be stored. */
+  #bytes = 0
+  /** Full blocks that are not stored, and stored ones that fell out of the window. */
+  #unsaved: number[] = []
   #dropped: number[] = []
+  /** An id is looked up, then added, then settled: its fingerprint is computed once. */
+  #lastId = ''
+  #lastFingerprint = 0
 
   constructor(max: number) {
     this.#max = max
@@ -76,31 +60,30 @@ export class KnownIds {
     const known = new KnownIds(max)
     known.#first = saved.first
     known.#next = saved.next
-    for (let block = saved.first; block < saved.next; block++) {
-      const bytes = loadBlock(block)
-      known.#openBlock(block, decodeValue(bytes) as Flat)
-      known.#freezeIfDone(block, bytes)
-    }
-    if (saved.head.length > 0) known.#openBlock(saved.next, saved.head)
+    for (let block = saved.first; block < saved.next; block++) known.#restoreBlock(block, loadBlock(block))
+    known.#head = KnownIdWriter.from(saved.head)
+    known.#indexBlock(saved.next, saved.head)
+    for (const [id, seq] of saved.waiting) known.#waiting.set(id, seq)
     return known
   }
 
   get size(): number {
-    return (this.#next - this.#first) * BLOCK_IDS + (this.#open.get(this.#next)?.entries.length ?? 0)
+    return (this.#next - this.#first) * BLOCK_IDS + this.#head.count + this.#waiting.size
   }
 
   /** Estimated bytes in memory. */
   get weight(): number {
-    const open = 160 * this.#openById.size
-    return open + 40 * BLOCK_IDS * this.#frozen.size
+    return this.#waiting.size * OPEN_BYTES + this.#bytes + this.#head.length + this.size * INDEX_BYTES
   }
 
+  /** What is remembered of an id. Its outcome is undefined while its input waits. */
   get(id: string): KnownId | undefined {
-    const open = this.#openById.get(id)
-    if (open !== undefined || this.#frozen.size === 0) return open
-    for (const [block, place] of this.#index.find(id)) {
-      const bytes = this.#frozen.get(block)
-      const entry = bytes === undefined ? undefined : parseEntry(decodeValue(bytes) as Flat, place, block)
+    const seq = this.#waiting.get(id)
+    if (seq !== undefined) return { id, seq, outcome: undefined }
+    for (const place of this.#index.find(this.#fingerprint(id))) {
+      const block = Math.floor(place / BLOCK_IDS)
+      const bytes = block === this.#next ? this.#head.bytes() : this.#blocks.get(block)
+      const entry = bytes === undefined ? undefined : entryAt(bytes, place % BLOCK_IDS)
       if (entry?.id === id) return entry
     }
     return undefined
@@ -108,94 +91,71 @@ export class KnownIds {
 
   /** Remembers a new id. It must not be known. */
   add(id: string, seq: number): void {
-    const block = this.#next
-    let open = this.#open.get(block)
-    if (open === undefined) this.#open.set(block, (open = { entries: [], waiting: 0 }))
-    const entry: OpenId = { id, seq, block, outcome: undefined }
-    open.entries.push(entry)
-    open.waiting += 1
-    this.#openById.set(id, entry)
-    if (open.entries.length < BLOCK_IDS) return
-    this.#dirty.add(block)
-    this.#next += 1
-    this.#evict()
+    this.#waiting.set(id, seq)
   }
 
+  /** The input of an id has ended. Later calls for the same id change nothing. */
   settle(id: string, outcome: Outcome): void {
-    const entry = this.#openById.get(id)
-    if (entry === undefined) return
-    const open = this.#open.get(entry.block)
-    if (entry.outcome === undefined && open !== undefined) open.waiting -= 1
-    entry.outcome = outcome.ok && outcome.value === undefined ? PLAIN_SUCCESS : outcome
-    if (entry.block === this.#next) return
-    this.#dirty.add(entry.block)
-    this.#freezeIfDone(entry.block, undefined)
+    const seq = this.#waiting.get(id)
+    if (seq === undefined) return
+    this.#waiting.delete(id)
+    this.#index.add(this.#fingerprint(id), this.#next * BLOCK_IDS + this.#head.count)
+    this.#head.write({ id, seq, outcome })
+    if (this.#head.count === BLOCK_IDS) this.#fullBlock()
   }
 
   saveHead(): KnownHead {
-    return { first: this.#first, next: this.#next, head: flatten(this.#open.get(this.#next)?.entries ?? []) }
+    return { first: this.#first, next: this.#next, head: this.#head.bytes(), waiting: [...this.#waiting] }
   }
 
   /** The blocks to write and to remove since the last call. */
   takeChanges(): BlockChanges {
-    const write = [...this.#dirty].map((block) => [block, this.#bytesOf(block)] as const)
+    const write = this.#unsaved.map((block) => [block, this.#blocks.get(block) as Uint8Array] as const)
     const remove = this.#dropped
-    this.#dirty.clear()
+    this.#unsaved = []
     this.#dropped = []
     return { write, remove }
   }
 
-  /** All ids in order, for digests. */
-  flat(): Flat {
-    const blocks: Flat[] = []
-    for (let block = this.#first; block < this.#next; block++) blocks.push(decodeValue(this.#bytesOf(block)) as Flat)
-    return [...blocks, this.saveHead().head].flat()
+  /** Everything, in a canonical form: for digests. */
+  canonical(): unknown {
+    return [[...this.#blocks.keys()].toSorted((a, b) => a - b).map((block) => this.#blocks.get(block)), this.saveHead()]
   }
 
-  #bytesOf(block: number): Uint8Array {
-    return this.#frozen.get(block) ?? encodeValue(flatten(this.#open.get(block)?.entries ?? []))
+  #fullBlock(): void {
+    const bytes = new Uint8Array(this.#head.bytes())
+    this.#blocks.set(this.#next, bytes)
+    this.#bytes += bytes.length
+    this.#unsaved.push(this.#next)
+    this.#head = new KnownIdWriter()
+    this.#next += 1
+    while ((this.#next - this.#first - 1) * BLOCK_IDS >= this.#max) this.#evict(this.#first++)
+    this.#index.dropBefore(this.#first * BLOCK_IDS)
   }
 
-  #freezeIfDone(block: number, bytes: Uint8Array | undefined): void {
-    const open = this.#open.get(block)
-    if (open === undefined || open.waiting > 0) return
-    this.#frozen.set(block, bytes ?? encodeValue(flatten(open.entries)))
-    this.#open.delete(block)
-    for (const { id } of open.entries) this.#openById.delete(id)
-    this.#index.add(block, open.entries.map(({ id }) => id))
+  #evict(block: number): void {
+    this.#bytes -= this.#blocks.get(block)?.length ?? 0
+    this.#blocks.delete(block)
+    if (this.#unsaved.includes(block)) this.#unsaved = this.#unsaved.filter((other) => other !== block)
+    else this.#dropped.push(block)
   }
 
-  #evict(): void {
-    while ((this.#next - this.#first - 1) * BLOCK_IDS >= this.#max) {
-      const block = this.#first++
-      for (const { id } of this.#open.get(block)?.entries ?? []) this.#openById.delete(id)
-      this.#open.delete(block)
-      this.#frozen.delete(block)
-      this.#index.dropBefore(this.#first)
-      this.#dirty.delete(block)
-      this.#dropped.push(block)
+  #restoreBlock(block: number, bytes: Uint8Array): void {
+    this.#blocks.set(block, bytes)
+    this.#bytes += bytes.length
+    this.#indexBlock(block, bytes)
+  }
+
+  #indexBlock(block: number, bytes: Uint8Array): void {
+    let place = block * BLOCK_IDS
+    for (const { id } of listEntries(bytes)) this.#index.add(fingerprintOf(id), place++)
+  }
+
+  #fingerprint(id: string): number {
+    if (id !== this.#lastId) {
+      this.#lastId = id
+      this.#lastFingerprint = fingerprintOf(id)
     }
+    return this.#lastFingerprint
   }
-
-  #openBlock(block: number, flat: Flat): void {
-    const entries = Array.from({ length: flat.length / 3 }, (_, place) => parseEntry(flat, place, block))
-    this.#open.set(block, { entries, waiting: entries.filter(({ outcome }) => outcome === undefined).length })
-    for (const entry of entries) this.#openById.set(entry.id, entry)
-  }
-}
-
-function parseEntry(flat: Flat, place: number, block: number): OpenId {
-  const outcome = flat[place * 3 + 2]
-  return {
-    id: flat[place * 3] as string,
-    seq: flat[place * 3 + 1] as number,
-    block,
-    outcome: outcome === true ? PLAIN_SUCCESS : outcome === null ? undefined : (outcome as Outcome),
-  }
-}
-
-function flatten(entries: readonly OpenId[]): Flat {
-  const flat: Flat = []
-  for (const { id, seq, outcome } of entries) flat.push(id, seq, outcome === undefined ? null : outcome === PLAIN_SUCCESS ? true : outcome)
-  return flat
 }

@@ -98,7 +98,7 @@ export function decodeInput(bytes: Uint8Array): Input {
 /** What every node that has applied the same inputs agrees on, canonically: for digests and checkers. */
 export function canonicalData(data: InstanceData): Uint8Array {
   const flat = flattenData(data)
-  return encodeCanonical([...flat.slice(0, 5), data.known.flat(), ...flat.slice(6)])
+  return encodeCanonical([...flat.slice(0, 5), data.known.canonical(), ...flat.slice(6)])
 }
 
 export function statusOf(phase: Phase): Summary['status'] {
