@@ -6,10 +6,11 @@
  * 2. An object that occurs twice is refused: after a restore it would be two objects, and the state would depend on when it was saved.
  * 3. The verdict on a payload depends on its bytes alone, so every node reaches the same one.
  */
-import { decode, Encoder, ExtensionCodec } from '@msgpack/msgpack'
+import { decode, decodeTimestampExtension, Encoder, EXT_TIMESTAMP, ExtensionCodec } from '@msgpack/msgpack'
 
 import { CarillonError } from '../errors.ts'
 import { DEPTH_MAX } from './limits.ts'
+import { checkMsgpack } from './msgpack-scan.ts'
 
 /** How a payload is encoded. No header means `json`. */
 export type Encoding = 'json' | 'msgpack'
@@ -23,6 +24,10 @@ const EXT_DATE = 4
 
 interface Seen {
   readonly objects: Set<object>
+  /** Whether keys are sorted. */
+  readonly sortKeys: boolean
+  /** A `Map` or `Set` was met: its encoder counts its own depth anew. */
+  hasNested: boolean
 }
 
 const extensions = new ExtensionCodec<Seen>()
@@ -40,6 +45,8 @@ extensions.register({
     return map
   },
 })
+// Dates go through the hook above and EXT_DATE: the library's own form knows no invalid date. It is read, for it may come from outside.
+extensions.register({ type: EXT_TIMESTAMP, encode: () => null, decode: decodeTimestampExtension })
 extensions.register({
   type: EXT_SET,
   encode: (value, seen) => (value instanceof Set ? nested([...value], seen) : null),
@@ -65,10 +72,8 @@ extensions.register({
 })
 
 // One stateful encoder per ordering: it owns a growing buffer, and its depth check is the one of DEPTH_MAX.
-const seenNow: Seen = { objects: new Set() }
-const ENCODE_OPTIONS = { extensionCodec: extensions, context: seenNow, maxDepth: DEPTH_MAX, ignoreUndefined: true }
-const encoder = new Encoder<Seen>({ ...ENCODE_OPTIONS, initialBufferSize: 16 * 1024 })
-const sortedEncoder = new Encoder<Seen>({ ...ENCODE_OPTIONS, sortKeys: true })
+const plainEncoder = createEncoder({ objects: new Set(), sortKeys: false, hasNested: false })
+const sortedEncoder = createEncoder({ objects: new Set(), sortKeys: true, hasNested: false })
 
 /**
  * Encodes a value as msgpack. `undefined` as a whole is no bytes at all; in an object its key is left out.
@@ -78,7 +83,7 @@ const sortedEncoder = new Encoder<Seen>({ ...ENCODE_OPTIONS, sortKeys: true })
  * @throws INVALID_STATE when the value holds a function, a symbol, an instance of a class, a cycle, one object twice, or is nested over 64 deep.
  */
 export function encodeValue(value: unknown): Uint8Array<ArrayBuffer> {
-  return encodeWith(encoder, value)
+  return encodeWith(plainEncoder, value)
 }
 
 /** The same with object keys sorted: equal values have equal bytes. For digests. */
@@ -95,11 +100,12 @@ export function decodeValue(bytes: Uint8Array): unknown {
   if (bytes.length === 0) return undefined
   let value: unknown
   try {
-    value = decode(bytes, { extensionCodec: extensions, context: seenNow })
+    checkMsgpack(bytes)
+    value = decode(bytes, { extensionCodec: extensions, context: plainEncoder.seen })
   } catch (error) {
+    if (error instanceof CarillonError) throw error
     throw new CarillonError('INVALID_PAYLOAD', `the msgpack payload of ${bytes.length} bytes cannot be read: ${String(error)}`, { cause: error })
   }
-  checkDepth(value, bytes.length)
   return value
 }
 
@@ -115,60 +121,74 @@ function decodeJson(bytes: Uint8Array): unknown {
   let value: unknown
   try {
     const text = utf8.decode(bytes)
-    // A `__proto__` key would survive here but not in a msgpack snapshot (invariant 3).
-    value = text.includes('__proto__') ? JSON.parse(text, refuseProto) : JSON.parse(text)
+    // Either would survive here but not in a msgpack snapshot (invariant 1); escapes can hide both.
+    value = text.includes('__proto__') || text.includes('\\u') ? JSON.parse(text, refuseUnkeepable) : JSON.parse(text)
   } catch (error) {
     throw new CarillonError('INVALID_PAYLOAD', `the JSON payload of ${bytes.length} bytes cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
       cause: error,
     })
   }
-  checkDepth(value, bytes.length)
+  // Every level costs at least two bytes, so a short payload cannot be too deep.
+  if (bytes.length > DEPTH_MAX) checkDepth(value)
   return value
 }
 
-function refuseProto(key: string, value: unknown): unknown {
+function refuseUnkeepable(key: string, value: unknown): unknown {
   if (key === '__proto__') throw new SyntaxError('the key __proto__ is not allowed')
+  if (!key.isWellFormed() || (typeof value === 'string' && !value.isWellFormed())) throw new SyntaxError('a lone surrogate is not valid Unicode')
   return value
 }
 
-function checkDepth(value: unknown, byteCount: number): void {
-  // Every level costs at least one byte, so a short payload cannot be too deep.
-  if (byteCount <= DEPTH_MAX) return
-  let level: unknown[] = [value]
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > DEPTH_MAX) throw new CarillonError('INVALID_PAYLOAD', `the payload is nested over ${DEPTH_MAX} levels deep: flatten it`)
-    const next: unknown[] = []
-    for (const item of level) {
-      if (typeof item !== 'object' || item === null) continue
-      for (const child of childrenOf(item)) if (typeof child === 'object' && child !== null) next.push(child)
-    }
-    level = next
-  }
+/** The depth that the encoder takes: what is read can be written back. */
+function checkDepth(value: unknown, depth = 1): void {
+  if (depth > DEPTH_MAX) throw new CarillonError('INVALID_PAYLOAD', `the payload is nested over ${DEPTH_MAX} levels deep: flatten it`)
+  if (typeof value !== 'object' || value === null) return
+  for (const child of Object.values(value)) checkDepth(child, depth + 1)
 }
 
-function childrenOf(item: object): Iterable<unknown> {
-  if (Array.isArray(item)) return item
-  if (ArrayBuffer.isView(item)) return []
-  if (item instanceof Map) return [...item.keys(), ...item.values()]
-  if (item instanceof Set) return item
-  return Object.values(item)
-}
-
-function encodeWith(target: Encoder<Seen>, value: unknown): Uint8Array<ArrayBuffer> {
+function encodeWith({ encoder, seen }: StrictEncoder, value: unknown): Uint8Array<ArrayBuffer> {
   if (value === undefined) return NO_BYTES
-  seenNow.objects.clear()
+  seen.objects.clear()
+  seen.hasNested = false
   try {
-    return target.encode(value)
+    const bytes = encoder.encode(value)
+    if (seen.hasNested) checkMsgpack(bytes)
+    return bytes
   } catch (error) {
-    if (error instanceof CarillonError) throw error
+    if (error instanceof CarillonError && error.code === 'INVALID_STATE') throw error
     throw new CarillonError('INVALID_STATE', `the value cannot be encoded: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
   } finally {
-    seenNow.objects.clear()
+    seen.objects.clear()
   }
 }
 
 function nested(items: unknown[], seen: Seen): Uint8Array {
-  return new Encoder<Seen>({ ...ENCODE_OPTIONS, context: seen }).encode(items)
+  seen.hasNested = true
+  return createEncoder(seen).encoder.encode(items)
+}
+
+interface StrictEncoder {
+  readonly encoder: Encoder<Seen>
+  readonly seen: Seen
+}
+
+/** The library's encoder, which would bend two primitives (invariant 1): -0 would become 0, and a lone surrogate U+FFFD. */
+function createEncoder(seen: Seen): StrictEncoder {
+  const encoder = new Encoder<Seen>({ extensionCodec: extensions, context: seen, maxDepth: DEPTH_MAX, ignoreUndefined: true, sortKeys: seen.sortKeys })
+  const parts = encoder as unknown as PrimitiveEncoders
+  const { encodeNumber, encodeString } = parts
+  parts.encodeNumber = (value) => (Object.is(value, -0) ? parts.encodeNumberAsFloat(value) : encodeNumber.call(encoder, value))
+  parts.encodeString = (text) => {
+    if (!text.isWellFormed()) throw new CarillonError('INVALID_STATE', 'a text with a lone surrogate cannot be encoded: it is not valid Unicode, call .toWellFormed() on it')
+    encodeString.call(encoder, text)
+  }
+  return { encoder, seen }
+}
+
+interface PrimitiveEncoders {
+  encodeNumber: (value: number) => void
+  readonly encodeNumberAsFloat: (value: number) => void
+  encodeString: (text: string) => void
 }
 
 function decodeNested(bytes: Uint8Array, context: Seen): unknown {
@@ -184,8 +204,15 @@ function checkEncodable(value: unknown, seen: Seen): void {
     throw new CarillonError('INVALID_STATE', 'one object occurs twice in the value: copy it (structuredClone), because after a restore it would be two')
   }
   seen.objects.add(value)
+  if (Array.isArray(value)) {
+    if (value.includes(undefined)) throw new CarillonError('INVALID_STATE', 'undefined in an array, Map or Set cannot be encoded: it would come back as null, so use null')
+    return
+  }
   const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype === Object.prototype || prototype === null || Array.isArray(value)) return
+  if (prototype === Object.prototype || prototype === null) {
+    if (Object.hasOwn(value, '__proto__')) throw new CarillonError('INVALID_STATE', 'an object with a key __proto__ cannot be encoded: choose another key')
+    return
+  }
   if (value instanceof Map || value instanceof Set || value instanceof Date || value instanceof Uint8Array) return
   const name = typeof prototype === 'object' && prototype !== null && 'constructor' in prototype ? prototype.constructor.name : 'unknown'
   throw new CarillonError('INVALID_STATE', `an instance of ${name} cannot be encoded: keep plain data in states and payloads`)
