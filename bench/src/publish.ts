@@ -1,5 +1,6 @@
 /**
- * Publishes to JetStream in three ways and prints the ratios: the stock `js.publish`, Carillon's publisher over many keys, and over one.
+ * Publishes to JetStream in three ways and prints the ratios: the stock `js.publish`, Carillon's publisher over many
+ * keys, and over one.
  *
  *   pnpm exec tsx --conditions=source bench/src/publish.ts [seconds per case, default 3] [payload bytes, default 100]
  *

@@ -1,17 +1,23 @@
 /**
  * Decides whether what is queued on one key leaves as an atomic batch, or message by message.
  *
- * A batch costs the server a staging store of its own: about 2 ms, and 8 µs a message, against 8 µs for a message by itself (nats-server
- * 2.15.1, one replica). So batches of 10 carry 5 k/s where single messages of a hundred keys carry 95 k/s; but one key alone, one message per
- * round trip, carries 10 k/s where batches of 1000 carry 100 k/s.
+ * A batch costs the server a staging store of its own: about 2 ms, and 8 µs a message, against 8 µs for a message by
+ * itself (nats-server 2.15.1, one replica). So batches of 10 carry 5 k/s where single messages of a hundred keys carry
+ * 95 k/s; but one key alone, one message per round trip, carries 10 k/s where batches of 1000 carry 100 k/s.
  */
 import { BATCH_MESSAGES_MAX } from '@carillon/runtime/protocol'
 
-/** Batches in flight. The server takes 50 per stream from all its publishers together, and keeps one that was cut off for 10 s. */
+/**
+ * Batches in flight. The server takes 50 per stream from all its publishers together, and keeps one that was cut off
+ * for 10 s.
+ */
 const BATCHES_MAX = 8
 /** Below this a batch is never worth its staging. */
 const COUNT_MIN = 16
-/** From here on a batch costs the server at most twice its messages alone, and a deep queue must get on beside busy neighbours. */
+/**
+ * From here on a batch costs the server at most twice its messages alone, and a deep queue must get on beside busy
+ * neighbours.
+ */
 const COUNT_ALWAYS = 256
 const BATCH_MS = 2
 const MESSAGE_MS = 0.008

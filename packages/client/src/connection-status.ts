@@ -16,12 +16,23 @@ export function watchStatus(nc: NatsConnection, onStatus: (status: Status) => vo
       onStatus(status)
     }
   }
-  void follow()
+  follow().catch(crash)
   return {
     stop() {
       stopped = true
       // The declared type has no way to end a wait for the next status; the object has.
-      if ('stop' in statuses && typeof statuses.stop === 'function') statuses.stop()
+      if (isStoppable(statuses)) statuses.stop()
     },
   }
+}
+
+function isStoppable(statuses: object): statuses is { stop(): void } {
+  return 'stop' in statuses && typeof statuses.stop === 'function'
+}
+
+/** A listener that throws is a bug, and is not to be lost in a promise. */
+function crash(error: unknown): void {
+  queueMicrotask(() => {
+    throw error
+  })
 }

@@ -5,12 +5,13 @@
  * Does not own: the connection; what a message means.
  *
  * Invariants
- * 1. Per key at most one flight, a single message or one atomic batch, is unacknowledged. So the first stored copies of a key's messages
- *    stand in the order of the calls, whatever is lost, refused or stored twice on the way.
- * 2. Every `publish` settles within the retry budget. One that is not acknowledged takes those queued behind it on its key with it: were they
- *    stored, sending the first again would put it behind them.
- * 3. No Nats-Msg-Id is added. The server forgets it after its window, drops the same id on another subject of the stream, and refuses a whole
- *    batch for one id that it knows. Receivers drop repeats by the id that the message carries.
+ * 1. Per key at most one flight, a single message or one atomic batch, is unacknowledged. So the first stored copies
+ *    of a key's messages stand in the order of the calls, whatever is lost, refused or stored twice on the way.
+ * 2. Every `publish` settles within the retry budget. One that is not acknowledged takes those queued behind it on its
+ *    key with it: were they stored, sending the first again would put it behind them.
+ * 3. No Nats-Msg-Id is added. The server forgets it after its window, drops the same id on another subject of the
+ *    stream, and refuses a whole batch for one id that it knows. Receivers drop repeats by the id that the message
+ *    carries.
  */
 import { CarillonError } from '@carillon/runtime'
 import { quote } from '@carillon/runtime/protocol'
@@ -40,9 +41,15 @@ export interface PipelinedPublisherOptions {
   readonly pendingMax?: number
   /** Their bytes. Default 128 MiB. */
   readonly pendingBytesMax?: number
-  /** How long an acknowledgement may take before the message is sent again. Default 500 ms; doubles with each attempt, up to 2 s. */
+  /**
+   * How long an acknowledgement may take before the message is sent again. Default 500 ms; doubles with each attempt,
+   * up to 2 s.
+   */
   readonly ackTimeoutMs?: number
-  /** How long a message is tried, from its `publish` on. Default 30 s: an election takes up to 9 s, and one may follow another. */
+  /**
+   * How long a message is tried, from its `publish` on. Default 30 s: an election takes up to 9 s, and one may follow
+   * another.
+   */
   readonly retryBudgetMs?: number
   /** Whether messages queued on one key may leave together as an atomic batch, where that is faster. Default true. */
   readonly batches?: boolean
@@ -58,7 +65,10 @@ const ACK_TIMEOUT_MS = 500
 const RETRY_BUDGET_MS = 30_000
 /** Bytes of one batch: the server stages a batch before it stores it. */
 const BATCH_BYTES_MAX = 1024 * 1024
-/** Headers of a batch, protocol line, characters of more than one byte: what a message may cost beside the lengths that are added up. */
+/**
+ * Headers of a batch, protocol line, characters of more than one byte: what a message may cost beside the lengths that
+ * are added up.
+ */
 const OVERHEAD_BYTES = 512
 /** How often queues that cannot move are looked at for what waited too long. */
 const EXPIRY_CHECK_MS = 250
@@ -87,7 +97,10 @@ export class PipelinedPublisher {
     this.#inFlightBytesMax = options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX
     this.#retryBudgetMs = options.retryBudgetMs ?? RETRY_BUDGET_MS
     this.#policy = new BatchPolicy(options.batches ?? true)
-    this.#pending = new PendingBounds({ messagesMax: options.pendingMax ?? PENDING_MAX, bytesMax: options.pendingBytesMax ?? PENDING_BYTES_MAX })
+    this.#pending = new PendingBounds({
+      messagesMax: options.pendingMax ?? PENDING_MAX,
+      bytesMax: options.pendingBytesMax ?? PENDING_BYTES_MAX,
+    })
     const flightOptions = { ackTimeoutMs: options.ackTimeoutMs ?? ACK_TIMEOUT_MS, retryBudgetMs: this.#retryBudgetMs }
     this.#flights = new PublishFlights(nc, flightOptions, {
       onAcked: (flight, ack) => this.#onAcked(flight, ack),
@@ -110,9 +123,11 @@ export class PipelinedPublisher {
   /**
    * Stores one message and resolves with its sequence, once the server says that it is durable.
    *
-   * Idempotence is the receiver's: after a lost acknowledgement the message is sent again with the same bytes and may be stored twice.
+   * Idempotence is the receiver's: after a lost acknowledgement the message is sent again with the same bytes and may
+   * be stored twice.
    *
-   * @throws NOT_ACKNOWLEDGED when no acknowledgement came within the retry budget: it may have been stored; send it again with the same id.
+   * @throws NOT_ACKNOWLEDGED when no acknowledgement came within the retry budget: it may have been stored; send it
+   * again with the same id.
    * @throws LIMIT_REACHED when too much waits already: await `ready()` between calls.
    * @throws PAYLOAD_TOO_LARGE, INVALID_ID (of a header), SERVER_REFUSED, CLOSING: nothing was stored.
    */
@@ -121,23 +136,29 @@ export class PipelinedPublisher {
       try {
         this.#enqueue(request, resolve, reject)
       } catch (error) {
-        reject(error)
+        reject(error instanceof Error ? error : new Error(String(error)))
       }
     })
   }
 
-  /** Undefined while there is room for more, else a promise of room: a sender of many awaits it and never meets LIMIT_REACHED. */
+  /**
+   * Undefined while there is room for more, else a promise of room: a sender of many awaits it and never meets
+   * LIMIT_REACHED.
+   */
   ready(): Promise<void> | undefined {
     return this.#pending.ready()
   }
 
   /** Takes nothing more, waits until what is pending is settled, and lets go of the connection. Safe to call again. */
   close(): Promise<void> {
-    this.#closed ??= this.#pending.idle().then(() => {
-      this.#flights.close()
-      this.#signal?.removeEventListener('abort', this.#onAbort)
-    })
+    this.#closed ??= this.#finish()
     return this.#closed
+  }
+
+  async #finish(): Promise<void> {
+    await this.#pending.idle()
+    this.#flights.close()
+    this.#signal?.removeEventListener('abort', this.#onAbort)
   }
 
   #enqueue(request: PublishRequest, resolve: (ack: PublishAck) => void, reject: (error: unknown) => void): void {
@@ -160,11 +181,17 @@ export class PipelinedPublisher {
   #checkRoom(subject: string, size: number, bytes: number): void {
     const sizeMax = this.#nc.info?.max_payload ?? Number.POSITIVE_INFINITY
     if (size + OVERHEAD_BYTES > sizeMax) {
-      throw new CarillonError('PAYLOAD_TOO_LARGE', `the message for ${quote(subject)} has ${size} bytes with its headers; the server takes ${sizeMax}`)
+      throw new CarillonError(
+        'PAYLOAD_TOO_LARGE',
+        `the message for ${quote(subject)} has ${size} bytes with its headers; the server takes ${sizeMax}`,
+      )
     }
     if (!this.#pending.fits(bytes)) {
       const { messages, bytes: waiting } = this.#pending
-      throw new CarillonError('LIMIT_REACHED', `${messages} messages of ${waiting} bytes wait to be acknowledged: await ready() before sending more`)
+      throw new CarillonError(
+        'LIMIT_REACHED',
+        `${messages} messages of ${waiting} bytes wait to be acknowledged: await ready() before sending more`,
+      )
     }
   }
 
@@ -236,7 +263,8 @@ export class PipelinedPublisher {
     }
     // The server gives the sequence of a batch's last message; the others stand right before it.
     let own = seq - flight.count + 1
-    for (let entry: Entry | undefined = flight.first; entry !== undefined; entry = entry.next) entry.resolve({ seq: own++, duplicate })
+    for (let entry: Entry | undefined = flight.first; entry !== undefined; entry = entry.next)
+      entry.resolve({ seq: own++, duplicate })
     this.#pending.remove(flight.count, flight.bytes)
     this.#goOn(flight.lane)
   }
@@ -244,7 +272,8 @@ export class PipelinedPublisher {
   #onFailed(flight: Flight, error: CarillonError): void {
     this.#land(flight)
     this.#reject(flight.first, flight.count, flight.bytes, error)
-    if (error.code === 'NOT_ACKNOWLEDGED') this.#failQueue(flight.lane, 'an earlier message to the same instance was not acknowledged')
+    if (error.code === 'NOT_ACKNOWLEDGED')
+      this.#failQueue(flight.lane, 'an earlier message to the same instance was not acknowledged')
     this.#goOn(flight.lane)
   }
 
@@ -300,7 +329,7 @@ export class PipelinedPublisher {
       this.#failQueue(lane, reason)
       if (lane.flight === undefined) this.#goOn(lane)
     }
-    void this.close()
+    this.#closed ??= this.#finish()
   }
 
   readonly #onAbort = (): void => this.#failEverything('the publisher was aborted')

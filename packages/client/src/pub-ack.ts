@@ -24,7 +24,9 @@ export interface PublishRefusal {
  */
 export type RefusalKind = 'retry' | 'batch' | 'no-batches' | 'too-large' | 'full' | 'refused'
 
-export type PublishAnswer = { readonly ok: true; readonly ack: PublishAck } | { readonly ok: false; readonly refusal: PublishRefusal }
+export type PublishAnswer =
+  | { readonly ok: true; readonly ack: PublishAck }
+  | { readonly ok: false; readonly refusal: PublishRefusal }
 
 /** From nats-server's errors.json. */
 const KINDS: Readonly<Record<number, RefusalKind>> = {
@@ -61,7 +63,9 @@ export function parsePubAck(bytes: Uint8Array): PublishAnswer {
   return parseJson(bytes)
 }
 
-/** The sequence of an ack whose last key it is (or that only names its batch behind it); 0 when it has another shape. */
+/**
+ * The sequence of an ack whose last key it is (or that only names its batch behind it); 0 when it has another shape.
+ */
 function plainSeq(bytes: Uint8Array): number {
   let at = indexOfSeq(bytes)
   if (at < 0) return 0
@@ -90,24 +94,24 @@ function indexOfSeq(bytes: Uint8Array): number {
 interface PubAckJson {
   readonly seq?: unknown
   readonly duplicate?: unknown
-  readonly error?: { readonly code?: unknown; readonly err_code?: unknown; readonly description?: unknown }
+  readonly error?: { readonly code?: unknown; readonly err_code?: unknown; readonly description?: unknown } | null
 }
 
 function parseJson(bytes: Uint8Array): PublishAnswer {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()
-  let json: PubAckJson
+  let json: PubAckJson | null
   try {
-    json = JSON.parse(text) as PubAckJson
+    json = JSON.parse(text) as PubAckJson | null
   } catch {
     return refused(0, `the answer is not JSON: ${JSON.stringify(text.slice(0, 60))}`, 'retry')
   }
-  const { error, seq } = json
-  if (error !== undefined) {
+  const { error, seq, duplicate } = json ?? {}
+  if (typeof error === 'object' && error !== null) {
     const errCode = Number(error.err_code ?? 0)
     return refused(errCode, String(error.description), kindOf(errCode, Number(error.code ?? 0)))
   }
   if (typeof seq !== 'number' || seq < 1) return refused(0, 'the answer has no sequence', 'retry')
-  return { ok: true, ack: { seq, duplicate: json.duplicate === true } }
+  return { ok: true, ack: { seq, duplicate: duplicate === true } }
 }
 
 function refused(errCode: number, description: string, kind: RefusalKind): PublishAnswer {

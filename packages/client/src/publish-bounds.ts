@@ -7,7 +7,10 @@ export interface PublishBounds {
   readonly bytesMax: number
 }
 
-/** Above this part of a bound a paced sender waits, and it goes on below the other: so that it neither stops nor starts per message. */
+/**
+ * Above this part of a bound a paced sender waits, and it goes on below the other: so that it neither stops nor starts
+ * per message.
+ */
 const HIGH_WATER = 0.5
 const LOW_WATER = 0.25
 

@@ -11,7 +11,13 @@
  */
 import { CarillonError } from '@carillon/runtime'
 import { quote } from '@carillon/runtime/protocol'
-import { type Msg, type NatsConnection, PermissionViolationError, type Status, type Subscription } from '@nats-io/transport-node'
+import {
+  type Msg,
+  type NatsConnection,
+  PermissionViolationError,
+  type Status,
+  type Subscription,
+} from '@nats-io/transport-node'
 
 import { type StatusWatch, watchStatus } from './connection-status.ts'
 import { inboxOf } from './inbox.ts'
@@ -130,7 +136,8 @@ export class PublishFlights {
   }
 
   #send(entry: Entry, headers: HeaderText, reply: string): void {
-    if (hasHeaders(headers)) this.#nc.publish(entry.subject, entry.payload, { reply, headers: this.#headers.with(headers) })
+    if (hasHeaders(headers))
+      this.#nc.publish(entry.subject, entry.payload, { reply, headers: this.#headers.with(headers) })
     else this.#nc.publish(entry.subject, entry.payload, { reply })
   }
 
@@ -145,7 +152,11 @@ export class PublishFlights {
     const { data } = msg
     const isLatest = token === flight.token
     if (data.length === 0) {
-      if (isLatest) this.#backOff(flight, msg.headers?.code === NO_RESPONDERS ? 'no responders' : `status ${msg.headers?.status ?? 'unknown'}`)
+      if (isLatest)
+        this.#backOff(
+          flight,
+          msg.headers?.code === NO_RESPONDERS ? 'no responders' : `status ${msg.headers?.status ?? 'unknown'}`,
+        )
       return
     }
     const answer = parsePubAck(data)
@@ -180,7 +191,8 @@ export class PublishFlights {
     if (status.type === 'disconnect') this.#isDown = true
     else if (status.type === 'reconnect') this.#onReconnect()
     else if (status.type === 'close') this.#events.onLost('the connection is closed')
-    else if (status.type === 'error' && status.error instanceof PermissionViolationError) this.#onForbidden(status.error)
+    else if (status.type === 'error' && status.error instanceof PermissionViolationError)
+      this.#onForbidden(status.error)
   }
 
   /** What was in flight may be lost with the old connection: all of it again, in the order of sending. */
@@ -197,7 +209,12 @@ export class PublishFlights {
     for (const flight of new Set(this.#byToken.values())) {
       if (!hasSubject(flight, error.subject)) continue
       this.#land(flight)
-      this.#events.onFailed(flight, new CarillonError('SERVER_REFUSED', `publishing on ${quote(error.subject)} is not permitted to this user`, { cause: error }))
+      this.#events.onFailed(
+        flight,
+        new CarillonError('SERVER_REFUSED', `publishing on ${quote(error.subject)} is not permitted to this user`, {
+          cause: error,
+        }),
+      )
     }
   }
 
@@ -205,7 +222,8 @@ export class PublishFlights {
     const nowMs = performance.now()
     for (const [token, flight] of this.#byToken) {
       if (token !== flight.token || (flight.retryAtMs > nowMs && flight.first.expiresAtMs > nowMs)) continue
-      if (flight.first.expiresAtMs <= nowMs) this.#fail(flight, `${flight.lastReason} within ${this.#options.retryBudgetMs} ms`)
+      if (flight.first.expiresAtMs <= nowMs)
+        this.#fail(flight, `${flight.lastReason} within ${this.#options.retryBudgetMs} ms`)
       else if (!this.#isDown) this.#transmit(flight, nowMs)
     }
     this.#events.onTick(nowMs)

@@ -19,7 +19,8 @@ const checkedNames = new Set<string>()
 /**
  * Joins headers to the text that goes on the wire.
  *
- * @throws INVALID_ID when a name is not a token, or a value holds a control character (CR and LF would end the header) or begins or ends
+ * @throws INVALID_ID when a name is not a token, or a value holds a control character (CR and LF would end the header)
+ * or begins or ends
  *   with white space (every reader of NATS headers drops it, and two ids would become one).
  */
 export function headerText(headers: Readonly<Record<string, string>> | undefined): HeaderText {
@@ -61,7 +62,8 @@ export class EncodedHeaders extends MsgHdrsImpl {
 }
 
 function checkName(name: string): void {
-  if (!NAME.test(name)) throw new CarillonError('INVALID_ID', `the header name ${quote(name)} is not printable ASCII without a colon`)
+  if (!NAME.test(name))
+    throw new CarillonError('INVALID_ID', `the header name ${quote(name)} is not printable ASCII without a colon`)
   if (checkedNames.size < NAMES_REMEMBERED_MAX) checkedNames.add(name)
 }
 

@@ -66,7 +66,9 @@ export class Lane {
     this.#length += 1
   }
 
-  /** Takes messages off the head: at most `countMax`, and more than one only while they are within `bytesMax` together. */
+  /**
+   * Takes messages off the head: at most `countMax`, and more than one only while they are within `bytesMax` together.
+   */
   take(countMax: number, bytesMax: number): { readonly first: Entry; readonly count: number; readonly bytes: number } {
     const first = this.#first
     if (first === undefined) throw new Error('a lane with nothing to send is not asked for it')

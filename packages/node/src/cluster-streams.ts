@@ -36,7 +36,11 @@ export function logStreamPlan(subjects: Subjects, door: Door, { replicas, logByt
     duplicate_window: nanos(DUPLICATE_WINDOW_MS),
   }
   if (door !== 'stream') return plan
-  return { ...plan, subjects: [subjects.logAll, subjects.doorAll], subject_transform: { src: subjects.doorAll, dest: subjects.doorDestination } }
+  return {
+    ...plan,
+    subjects: [subjects.logAll, subjects.doorAll],
+    subject_transform: { src: subjects.doorAll, dest: subjects.doorDestination },
+  }
 }
 
 export function deadStreamPlan(subjects: Subjects, { replicas }: StreamLimits): StreamPlan {
@@ -65,7 +69,8 @@ function durablePlan(name: string, replicas: number): StreamPlan {
 /**
  * Makes the stream, or checks the one that is there. Several nodes may do so at once.
  *
- * @throws CLUSTER_MISMATCH when the one that is there would lose, expire or misplace inputs; names the setting and both values.
+ * @throws CLUSTER_MISMATCH when the one that is there would lose, expire or misplace inputs; names the setting and
+ * both values.
  */
 export async function ensureStream(jsm: JetStreamManager, plan: StreamPlan): Promise<void> {
   const present = await findStream(jsm, plan.name)
@@ -90,7 +95,10 @@ async function findStream(jsm: JetStreamManager, name: string): Promise<StreamCo
   }
 }
 
-/** What decides whether inputs are kept, in order, at their place. The rest is the operator's: sizes, replicas, placement, compression. */
+/**
+ * What decides whether inputs are kept, in order, at their place. The rest is the operator's: sizes, replicas,
+ * placement, compression.
+ */
 const CHECKED = [
   'subjects',
   'retention',
@@ -113,7 +121,10 @@ function checkStream(plan: StreamPlan, present: StreamConfig): void {
     throw new CarillonError('CLUSTER_MISMATCH', message)
   }
   if (present.mirror !== undefined || (present.sources ?? []).length > 0) {
-    throw new CarillonError('CLUSTER_MISMATCH', `the stream ${quote(plan.name)} copies another stream: a journal takes its inputs from its own subjects only`)
+    throw new CarillonError(
+      'CLUSTER_MISMATCH',
+      `the stream ${quote(plan.name)} copies another stream: a journal takes its inputs from its own subjects only`,
+    )
   }
 }
 

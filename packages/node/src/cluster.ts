@@ -27,7 +27,10 @@ export interface ClusterOptions {
   readonly namespace: string
   /** Partitions of a new cluster, 1 to 16,384; default 64. Of one that exists it must be the same, or undefined. */
   readonly partitions?: number | undefined
-  /** Who turns a message on the public door into an input; default `stream`. Of a cluster that exists it must be the same, or undefined. */
+  /**
+   * Who turns a message on the public door into an input; default `stream`. Of a cluster that exists it must be the
+   * same, or undefined.
+   */
   readonly door?: Door | undefined
   /** Copies of each stream that is made here; default 1. Use 3 with a cluster of servers. */
   readonly replicas?: number | undefined
@@ -48,9 +51,11 @@ const TIMEOUT_MS = 15_000
 const WRONG_LAST_SEQUENCE = 10071
 
 /**
- * Opens the cluster of a namespace, and creates it when there is none. Idempotent: nodes that start at once end with the same record.
+ * Opens the cluster of a namespace, and creates it when there is none. Idempotent: nodes that start at once end with
+ * the same record.
  *
- * @throws CLUSTER_MISMATCH when the cluster has other partitions or another door than the options ask for, or a stream would not keep inputs.
+ * @throws CLUSTER_MISMATCH when the cluster has other partitions or another door than the options ask for, or a stream
+ * would not keep inputs.
  * @throws SERVER_TOO_OLD, JETSTREAM_UNAVAILABLE, SERVER_REFUSED, CONFIG_INVALID; each message names the next step.
  */
 export async function openCluster(nc: NatsConnection, options: ClusterOptions): Promise<Cluster> {
@@ -69,7 +74,11 @@ async function open(nc: NatsConnection, options: ClusterOptions, timeoutMs: numb
   const js = jetstream(nc, { timeout: timeoutMs })
   // The bucket is named after the namespace alone; the record says how many partitions there are.
   const { clusterBucket } = new Subjects(options.namespace, 1)
-  const bucket = await new Kvm(js).create(clusterBucket, { replicas: limits.replicas, storage: 'file', description: 'Carillon: the cluster’s record' })
+  const bucket = await new Kvm(js).create(clusterBucket, {
+    replicas: limits.replicas,
+    storage: 'file',
+    description: 'Carillon: the cluster’s record',
+  })
   const { record, isNew } = await agree(bucket, options)
   checkAgainst(options, record)
   const subjects = new Subjects(options.namespace, record.partitions)
@@ -81,7 +90,10 @@ async function open(nc: NatsConnection, options: ClusterOptions, timeoutMs: numb
 }
 
 /** Reads the record, or writes it: the first write wins. */
-async function agree(bucket: KV, options: ClusterOptions): Promise<{ readonly record: ClusterRecord; readonly isNew: boolean }> {
+async function agree(
+  bucket: KV,
+  options: ClusterOptions,
+): Promise<{ readonly record: ClusterRecord; readonly isNew: boolean }> {
   const present = await read(bucket, options.namespace)
   if (present !== undefined) return { record: present, isNew: false }
   const record = newRecord(options)
@@ -92,7 +104,11 @@ async function agree(bucket: KV, options: ClusterOptions): Promise<{ readonly re
     if (!(error instanceof JetStreamApiError) || error.code !== WRONG_LAST_SEQUENCE) throw error
   }
   const other = await read(bucket, options.namespace)
-  if (other === undefined) throw new CarillonError('CLUSTER_MISMATCH', `the record of namespace ${options.namespace} was removed while it was read: start again`)
+  if (other === undefined)
+    throw new CarillonError(
+      'CLUSTER_MISMATCH',
+      `the record of namespace ${options.namespace} was removed while it was read: start again`,
+    )
   return { record: other, isNew: false }
 }
 
@@ -121,14 +137,20 @@ function checkAgainst(options: ClusterOptions, record: ClusterRecord): void {
     throw new CarillonError('CLUSTER_MISMATCH', message)
   }
   if (record.streams !== 1) {
-    throw new CarillonError('CLUSTER_MISMATCH', `the cluster in namespace ${record.namespace} has ${record.streams} log streams, and this release works with 1`)
+    throw new CarillonError(
+      'CLUSTER_MISMATCH',
+      `the cluster in namespace ${record.namespace} has ${record.streams} log streams, and this release works with 1`,
+    )
   }
 }
 
 function checkOptions({ namespace, partitions, replicas }: ClusterOptions): void {
   checkNamespace(namespace)
   if (partitions !== undefined && !(Number.isInteger(partitions) && partitions >= 1 && partitions <= PARTITIONS_MAX)) {
-    throw new CarillonError('CONFIG_INVALID', `partitions ${quote(partitions)} is not a whole number from 1 to ${PARTITIONS_MAX}`)
+    throw new CarillonError(
+      'CONFIG_INVALID',
+      `partitions ${quote(partitions)} is not a whole number from 1 to ${PARTITIONS_MAX}`,
+    )
   }
   if (replicas !== undefined && ![1, 3, 5].includes(replicas)) {
     throw new CarillonError('CONFIG_INVALID', `replicas ${quote(replicas)} is not 1, 3 or 5`)

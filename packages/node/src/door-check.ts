@@ -25,8 +25,11 @@ export async function checkDoor(nc: NatsConnection, subjects: Subjects): Promise
     if (outcome === undefined) return
     reason = outcome
   }
-  const hint = 'a stream with a subject_transform and a mapping in the server’s account must not both be active; with door "mapping", the account needs the mapping'
-  throw new CarillonError('CONFIG_INVALID', `the public door ${subjects.doorAll} does not lead into the stream ${subjects.logStream} (${reason}): ${hint}`)
+  const hint = `with door "mapping" the account needs a mapping of it to ${subjects.doorDestination}; with door "stream" no mapping may lead it elsewhere`
+  throw new CarillonError(
+    'CONFIG_INVALID',
+    `the public door ${subjects.doorAll} does not lead into the stream ${subjects.logStream} (${reason}): ${hint}`,
+  )
 }
 
 /** Undefined when all is well, else what went wrong. */

@@ -5,9 +5,12 @@
  * Does not own: the connection.
  *
  * Invariants
- * 1. The sender's reply subject hears the journal's answer, in the form of a PubAck, and never before the signal is durable.
- * 2. Of the sender's headers only those that an input knows go on: nothing that JetStream would act upon, but the message id of plain producers.
- * 3. Nothing is published on a subject of JetStream, of the server or of this namespace because a sender named it as its reply.
+ * 1. The sender's reply subject hears the journal's answer, in the form of a PubAck, and never before the signal is
+ *    durable.
+ * 2. Of the sender's headers only those that an input knows go on: nothing that JetStream would act upon, but the
+ *    message id of plain producers.
+ * 3. Nothing is published on a subject of JetStream, of the server or of this namespace because a sender named it as
+ *    its reply.
  */
 import { PipelinedPublisher, type PipelinedPublisherOptions } from '@carillon/client'
 import { codeOf } from '@carillon/runtime'
@@ -33,8 +36,7 @@ export class DoorRelay {
   readonly #publisher: PipelinedPublisher
   readonly #subscription: Subscription
   readonly #log: (line: string) => void
-  #running = 0
-  #onIdle = (): void => undefined
+  readonly #running = new Set<Promise<void>>()
 
   constructor(nc: NatsConnection, subjects: Subjects, options: DoorRelayOptions = {}) {
     this.#nc = nc
@@ -43,26 +45,23 @@ export class DoorRelay {
     this.#publisher = new PipelinedPublisher(nc, options.publisher)
     // The namespace is 32 characters of [A-Za-z0-9_-] at most: safe in a queue name.
     const queue = `${subjects.namespace}-door`
-    this.#subscription = nc.subscribe(subjects.doorAll, { queue, callback: (error, msg) => this.#onMsg(error, msg) })
+    this.#subscription = nc.subscribe(subjects.doorAll, {
+      queue,
+      callback: (refusal, msg) => this.#onMsg(refusal, msg),
+    })
   }
 
   /** Takes no more signals, and resolves when those under way have been answered. */
   async close(): Promise<void> {
     if (!this.#nc.isClosed() && !this.#subscription.isClosed()) await this.#subscription.drain()
     await this.#publisher.close()
-    if (this.#running === 0) return
-    await new Promise<void>((resolve) => {
-      this.#onIdle = resolve
-    })
+    await Promise.all(this.#running)
   }
 
-  #onMsg(error: Error | null, msg: Msg): void {
-    if (error !== null) return this.#log(`the door ${this.#subjects.doorAll} cannot be relayed: ${error.message}`)
-    this.#running += 1
-    void this.#relay(msg).finally(() => {
-      this.#running -= 1
-      if (this.#running === 0) this.#onIdle()
-    })
+  #onMsg(refusal: Error | null, msg: Msg): void {
+    if (refusal !== null) return this.#log(`the door ${this.#subjects.doorAll} cannot be relayed: ${refusal.message}`)
+    const relaying: Promise<void> = this.#relay(msg).finally(() => this.#running.delete(relaying))
+    this.#running.add(relaying)
   }
 
   async #relay(msg: Msg): Promise<void> {
@@ -71,11 +70,23 @@ export class DoorRelay {
     const stream = this.#subjects.logStream
     try {
       const subject = this.#subjects.log(type, id, 'signal', name)
-      const { seq, duplicate } = await this.#publisher.publish({ subject, key: `${type}.${id}`, headers: passedHeaders(msg), payload: msg.data })
+      const { seq, duplicate } = await this.#publisher.publish({
+        subject,
+        key: `${type}.${id}`,
+        headers: passedHeaders(msg),
+        payload: msg.data,
+      })
       this.#answer(msg, duplicate ? { stream, seq, duplicate } : { stream, seq })
     } catch (error) {
-      const kind = codeOf(error) === 'NOT_ACKNOWLEDGED' || codeOf(error) === 'LIMIT_REACHED' || codeOf(error) === 'CLOSING' ? BUSY : BAD_REQUEST
-      this.#answer(msg, { error: { ...kind, description: error instanceof Error ? error.message : String(error) }, stream, seq: 0 })
+      const kind =
+        codeOf(error) === 'NOT_ACKNOWLEDGED' || codeOf(error) === 'LIMIT_REACHED' || codeOf(error) === 'CLOSING'
+          ? BUSY
+          : BAD_REQUEST
+      this.#answer(msg, {
+        error: { ...kind, description: error instanceof Error ? error.message : String(error) },
+        stream,
+        seq: 0,
+      })
     }
   }
 

@@ -38,18 +38,26 @@ export class JetStreamLog implements InputLog {
     this.#publisher = new PipelinedPublisher(nc, options.publisher)
   }
 
-  /** @throws JOURNAL_REPLACED when the stream is gone or another one. @throws JETSTREAM_UNAVAILABLE when nobody answers. */
+  /**
+   * @throws JOURNAL_REPLACED when the stream is gone or another one. @throws JETSTREAM_UNAVAILABLE when nobody
+   * answers.
+   */
   async bounds(): Promise<LogBounds> {
     const { logStream } = this.#subjects
     for (let attempt = 1; ; attempt++) {
       try {
         const bounds = await readBounds(this.#nc, logStream)
-        if (bounds === undefined) throw new CarillonError('JOURNAL_REPLACED', `the stream ${logStream} is gone: restore it, or start another cluster`)
+        if (bounds === undefined)
+          throw new CarillonError(
+            'JOURNAL_REPLACED',
+            `the stream ${logStream} is gone: restore it, or start another cluster`,
+          )
         this.#checkIdentity(bounds.identity)
         return bounds
       } catch (error) {
         if (error instanceof CarillonError) throw error
-        if (attempt === BOUNDS_ATTEMPTS || this.#nc.isClosed()) throw toServerError(error, `asking for the bounds of ${logStream}`)
+        if (attempt === BOUNDS_ATTEMPTS || this.#nc.isClosed())
+          throw toServerError(error, `asking for the bounds of ${logStream}`)
       }
     }
   }
@@ -96,7 +104,10 @@ function instanceOf(subject: string): string {
   return subject.slice(0, at)
 }
 
-/** Tells which subjects are in some partitions. One that names no partition counts as of partition 0, so that exactly one owner sees it. */
+/**
+ * Tells which subjects are in some partitions. One that names no partition counts as of partition 0, so that exactly
+ * one owner sees it.
+ */
 function ownership(subjects: Subjects, partitions: readonly Partition[]): (subject: string) => boolean {
   const start = `${subjects.namespace}.log.`.length
   const count = subjects.partitions

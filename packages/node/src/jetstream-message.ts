@@ -4,7 +4,10 @@ import type { Msg } from '@nats-io/transport-node'
 
 import { headerBlock, headerIn } from './raw-headers.ts'
 
-/** `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<nanoseconds>.<pending>`, from the deliveries on. */
+/**
+ * `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<nanoseconds>.<pending>`, from the deliveries
+ * on.
+ */
 export interface DeliveryInfo {
   seq: number
   consumerSeq: number
@@ -58,7 +61,10 @@ export function parseDelivery(reply: string, tail: number, info: DeliveryInfo): 
   return true
 }
 
-/** Where the deliveries begin in the reply subjects of a consumer, or -1. In front of the stream a server may put its domain and account. */
+/**
+ * Where the deliveries begin in the reply subjects of a consumer, or -1. In front of the stream a server may put its
+ * domain and account.
+ */
 export function deliveryTail(reply: string, stream: string, consumer: string): number {
   if (!reply.startsWith('$JS.ACK.')) return -1
   const names = `.${stream}.${consumer}.`

@@ -7,9 +7,9 @@
  * Invariants
  * 1. `onMessages` gets every own message once, in rising sequence, and never runs twice at a time.
  * 2. The buffer is bounded in messages and bytes: what would not fit is not asked for.
- * 3. Before each session the stream must be the same one, hold the next sequence, and still hold the last message as it was read. Where
- *    sequences are missing, nothing behind them is delivered before the stream has said that it was not trimmed past them. Else the reader
- *    fails: it never goes on over lost inputs.
+ * 3. Before each session the stream must be the same one, hold the next sequence, and still hold the last message as
+ *    it was read. Where sequences are missing, nothing behind them is delivered before the stream has said that it was
+ *    not trimmed past them. Else the reader fails: it never goes on over lost inputs.
  */
 import { CarillonError, codeOf } from '@carillon/runtime'
 import type { LogMessage, LogReader, ReadOptions } from '@carillon/runtime/ports'
@@ -24,7 +24,10 @@ export interface LogReaderOptions extends ReadOptions {
   readonly stream: string
   /** Whether a message with this subject is for this reader. */
   readonly isOwn: (subject: string) => boolean
-  /** The identity that the stream must have; called with the one that was found. @throws JOURNAL_REPLACED when it is another. */
+  /**
+   * The identity that the stream must have; called with the one that was found. @throws JOURNAL_REPLACED when it is
+   * another.
+   */
   readonly checkIdentity: (identity: string) => void
   /** Receives a line when a session is lost and another begins. */
   readonly log?: ((line: string) => void) | undefined
@@ -71,7 +74,10 @@ export class JetStreamLogReader implements LogReader {
     this.#status = watchStatus(nc, ({ type }) => {
       if (type === 'disconnect') this.#onDown()
       else if (type === 'reconnect') this.#onUp()
-      else if (type === 'close') this.#fail(new CarillonError('SERVER_UNREACHABLE', `the connection was closed under the reader of ${options.stream}`))
+      else if (type === 'close')
+        this.#fail(
+          new CarillonError('SERVER_UNREACHABLE', `the connection was closed under the reader of ${options.stream}`),
+        )
     })
     this.#running = this.#run()
   }
@@ -106,7 +112,9 @@ export class JetStreamLogReader implements LogReader {
         backoffMs = BACKOFF_MS
       } catch (error) {
         if (isStop(error)) return this.#fail(error)
-        this.#options.log?.(`reading ${this.#options.stream}: ${error instanceof Error ? error.message : String(error)}`)
+        this.#options.log?.(
+          `reading ${this.#options.stream}: ${error instanceof Error ? error.message : String(error)}`,
+        )
       }
       if (this.#isOver) return
       await this.#pause(backoffMs)
@@ -126,14 +134,18 @@ export class JetStreamLogReader implements LogReader {
     if (last.seq === 0) return
     const timeMs = await readTimeOf(this.#nc, stream, last.seq)
     if (timeMs !== undefined && timeMs !== last.timeMs) {
-      throw new CarillonError('JOURNAL_BEHIND', `message ${last.seq} of the stream ${stream} is another one than was read: the stream has lost messages and gone on`)
+      throw new CarillonError(
+        'JOURNAL_BEHIND',
+        `message ${last.seq} of the stream ${stream} is another one than was read: the stream has lost messages and gone on`,
+      )
     }
   }
 
   #onMissing(): never {
     const { stream } = this.#options
     this.#missing += 1
-    if (this.#missing >= MISSING_MAX) throw new CarillonError('JOURNAL_REPLACED', `the stream ${stream} is gone: restore it, or start another cluster`)
+    if (this.#missing >= MISSING_MAX)
+      throw new CarillonError('JOURNAL_REPLACED', `the stream ${stream} is gone: restore it, or start another cluster`)
     throw new CarillonError('JETSTREAM_UNAVAILABLE', `the stream ${stream} is not there`)
   }
 
@@ -155,7 +167,8 @@ export class JetStreamLogReader implements LogReader {
     this.#sessions += 1
     this.#pull()
     const reason = await lost
-    if (!this.#isOver) this.#options.log?.(`reading ${this.#options.stream} anew from ${this.#throughSeq + 1}: ${reason}`)
+    if (!this.#isOver)
+      this.#options.log?.(`reading ${this.#options.stream} anew from ${this.#throughSeq + 1}: ${reason}`)
   }
 
   #onDown(): void {
@@ -244,8 +257,9 @@ export class JetStreamLogReader implements LogReader {
   }
 
   /**
-   * Sequences from here on are missing. That is nothing when single messages were deleted, and the end when the stream was trimmed: the
-   * server goes on behind the hole without a word. Asked only after the hole was seen, the stream's first sequence tells the two apart.
+   * Sequences from here on are missing. That is nothing when single messages were deleted, and the end when the stream
+   * was trimmed: the server goes on behind the hole without a word. Asked only after the hole was seen, the stream's
+   * first sequence tells the two apart.
    */
   #onHole(fromSeq: number): void {
     this.#holeFrom = Math.min(this.#holeFrom ?? fromSeq, fromSeq)

@@ -6,7 +6,8 @@
  *
  * Invariants
  * 1. `openNatsProcess` resolves only when the server that answers on the port is the one it started.
- * 2. When this process ends, even by SIGKILL, the server ends: the watchdog reads a pipe that only this process holds open.
+ * 2. When this process ends, even by SIGKILL, the server ends: the watchdog reads a pipe that only this process holds
+ *    open.
  * 3. A signal to the terminal's process group does not reach the server: its owner decides when it stops.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -80,7 +81,8 @@ export async function freePort(): Promise<number> {
   const server = createServer().listen(0, HOST)
   await once(server, 'listening')
   const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('a listening TCP server has an address with a port')
+  if (address === null || typeof address === 'string')
+    throw new Error('a listening TCP server has an address with a port')
   server.close()
   await once(server, 'close')
   return address.port
@@ -100,9 +102,9 @@ async function start(options: NatsProcessOptions, port: number): Promise<NatsPro
     })
   })
   const watchdog = child.pid === undefined ? undefined : watch(child.pid)
-  void exited.then(() => watchdog?.end())
+  child.once('exit', () => watchdog?.end())
 
-  const failure = await waitUntilReady(port, name, exited, options.readyTimeoutMs ?? READY_TIMEOUT_MS)
+  const failure = await waitUntilReady(port, name, child, options.readyTimeoutMs ?? READY_TIMEOUT_MS)
   if (failure === undefined) return handleOf(child, port, exited)
   child.kill('SIGKILL')
   const tail = lines.map((line) => `\n  ${line}`).join('')
@@ -144,11 +146,17 @@ function configOf(options: NatsProcessOptions, port: number, name: string): stri
   ].join('\n')
 }
 
-/** Ends the server when the pipe to the watchdog closes (invariant 2). Ending the watchdog first leaves the server alone. */
+/**
+ * Ends the server when the pipe to the watchdog closes (invariant 2). Ending the watchdog first leaves the server
+ * alone.
+ */
 function watch(pid: number): { end(): void } {
   if (process.platform === 'win32') return watchOnExit(pid)
   const script = 'cat >/dev/null; kill -KILL "$1" 2>/dev/null'
-  const watchdog = spawn('/bin/sh', ['-c', script, 'sh', String(pid)], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
+  const watchdog = spawn('/bin/sh', ['-c', script, 'sh', String(pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  })
   watchdog.on('error', () => undefined)
   watchdog.unref()
   if (watchdog.stdin !== null && 'unref' in watchdog.stdin) (watchdog.stdin as Socket).unref()
@@ -192,14 +200,16 @@ function collectLines(child: ChildProcess, log: ((line: string) => void) | undef
 }
 
 /** Undefined when the server is ready, else what went wrong. */
-async function waitUntilReady(port: number, name: string, exited: Promise<void>, timeoutMs: number): Promise<string | undefined> {
+async function waitUntilReady(
+  port: number,
+  name: string,
+  child: ChildProcess,
+  timeoutMs: number,
+): Promise<string | undefined> {
   const deadline = performance.now() + timeoutMs
-  let ended = false
-  void exited.then(() => {
-    ended = true
-  })
   while (performance.now() < deadline) {
-    if (ended) return 'ended before it was ready'
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null)
+      return 'ended before it was ready'
     if ((await serverNameAt(port)) === name) return undefined
     await delay(POLL_MS)
   }

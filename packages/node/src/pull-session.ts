@@ -4,11 +4,13 @@
  * Owns: the ephemeral consumer, one inbox, the pulls that are under way, the watchdog.
  * Does not own: what happens to messages; making the next session when this one is lost.
  *
- * The consumer has no filter. A filter makes nats-server search where it would walk: with 1000 subjects in the stream it delivers 300 k/s
- * without a filter, 40 k/s with one that matches everything, and 5 k/s with 32 filters. Dropping a message here costs 2 µs.
+ * The consumer has no filter. A filter makes nats-server search where it would walk: with 1000 subjects in the stream
+ * it delivers 300 k/s without a filter, 40 k/s with one that matches everything, and 5 k/s with 32 filters. Dropping a
+ * message here costs 2 µs.
  *
  * Invariants
- * 1. Messages come in rising sequence without a gap: the consumer's own count is checked, and a jump ends the session before the message.
+ * 1. Messages come in rising sequence without a gap: the consumer's own count is checked, and a jump ends the session
+ *    before the message.
  * 2. A session ends once, by `close` or by one `onLost`, and says nothing afterwards.
  * 3. While pulls are under way the server says something at least every `HEARTBEAT_MS`; silence ends the session.
  */
@@ -43,7 +45,9 @@ const HEARTBEAT_MS = 500
 const SILENCE_MS = 1500
 const WATCH_MS = 250
 const PULL_EXPIRES_MS = 20_000
-/** A consumer that nobody pulls from, because the reader stands still or is gone, is dropped by the server after this. */
+/**
+ * A consumer that nobody pulls from, because the reader stands still or is gone, is dropped by the server after this.
+ */
 const INACTIVE_MS = 60_000
 const REQUEST_TIMEOUT_MS = 2000
 /** Bytes of one pull. Above the largest message, else the server would refuse it for ever. */
@@ -109,9 +113,16 @@ export class PullSession {
     const id = ++this.#lastPull
     if (this.#pulls.length === 0) this.#hear()
     this.#pulls.push({ id, remaining: messages, expiresAtMs: performance.now() + PULL_EXPIRES_MS })
-    const request = { batch: messages, max_bytes: PULL_BYTES_MAX, expires: nanos(PULL_EXPIRES_MS), idle_heartbeat: nanos(HEARTBEAT_MS) }
+    const request = {
+      batch: messages,
+      max_bytes: PULL_BYTES_MAX,
+      expires: nanos(PULL_EXPIRES_MS),
+      idle_heartbeat: nanos(HEARTBEAT_MS),
+    }
     try {
-      this.#nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${this.#options.stream}.${this.#consumer}`, JSON.stringify(request), { reply: this.#inbox + id })
+      this.#nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${this.#options.stream}.${this.#consumer}`, JSON.stringify(request), {
+        reply: this.#inbox + id,
+      })
     } catch (error) {
       this.#lose(`the connection refused a pull: ${String(error)}`)
     }
@@ -144,9 +155,12 @@ export class PullSession {
       num_replicas: 1,
     }
     const subject = `$JS.API.CONSUMER.CREATE.${stream}.${this.#consumer}`
-    const answer = await this.#nc.request(subject, JSON.stringify({ stream_name: stream, config }), { timeout: REQUEST_TIMEOUT_MS })
+    const answer = await this.#nc.request(subject, JSON.stringify({ stream_name: stream, config }), {
+      timeout: REQUEST_TIMEOUT_MS,
+    })
     const { error } = answer.json<{ readonly error?: { readonly description?: string } }>()
-    if (error !== undefined) throw new CarillonError('SERVER_REFUSED', `the stream ${stream} gave no consumer: ${String(error.description)}`)
+    if (error !== undefined)
+      throw new CarillonError('SERVER_REFUSED', `the stream ${stream} gave no consumer: ${String(error.description)}`)
   }
 
   #onMsg(error: Error | null, msg: Msg): void {
@@ -180,7 +194,10 @@ export class PullSession {
     const status = statusOf(block)
     if (status === HEARTBEAT) return this.#onHeartbeat(block)
     const line = block.slice(0, block.indexOf('\r\n')).toLowerCase()
-    const endsPull = status === NO_MESSAGES || status === TIMED_OUT || (status === CONFLICT && PULL_ENDS.some((text) => line.includes(text)))
+    const endsPull =
+      status === NO_MESSAGES ||
+      status === TIMED_OUT ||
+      (status === CONFLICT && PULL_ENDS.some((text) => line.includes(text)))
     if (!endsPull) return this.#lose(`the server ended the consumer: ${line}`)
     const id = Number(msg.subject.slice(this.#inbox.length))
     this.#pulls = this.#pulls.filter((pull) => pull.id !== id)
@@ -190,7 +207,9 @@ export class PullSession {
   #onHeartbeat(block: string): void {
     const consumerSeq = Number(headerIn(block, 'Nats-Last-Consumer'))
     if (consumerSeq !== this.#lastConsumerSeq) {
-      return this.#lose(`the server delivered ${consumerSeq} messages and ${this.#lastConsumerSeq} came: some were lost on the way`)
+      return this.#lose(
+        `the server delivered ${consumerSeq} messages and ${this.#lastConsumerSeq} came: some were lost on the way`,
+      )
     }
     const seq = Number(headerIn(block, 'Nats-Last-Stream'))
     if (seq > 0) this.#options.onThrough(seq)

@@ -1,19 +1,22 @@
 /**
- * Headers of a received message, read from its bytes. The stock decoder splits, checks and maps every header of the block: it costs ten times
- * as much as looking for the one that is asked for.
+ * Headers of a received message, read from its bytes. The stock decoder splits, checks and maps every header of the
+ * block: it costs ten times as much as looking for the one that is asked for.
  */
 import { type Msg, MsgImpl } from '@nats-io/transport-node'
 
 const PREAMBLE = 'NATS/1.0'
-/** `\r\nName:` of the names that were asked for: a handful of constants. The bound is for a caller who makes them up. */
+/**
+ * `\r\nName:` of the names that were asked for: a handful of constants. The bound is for a caller who makes them up.
+ */
 const needles = new Map<string, string>()
 const NEEDLES_MAX = 64
 
 /**
  * The header block as text, or '' when the message has none.
  *
- * The client hands out the payload as a view into the bytes that were received, and the headers stand right before it there. How long they
- * are follows from the message's size. What is not found to begin as a header block is decoded by the client instead.
+ * The client hands out the payload as a view into the bytes that were received, and the headers stand right before it
+ * there. How long they are follows from the message's size. What is not found to begin as a header block is decoded by
+ * the client instead.
  */
 export function headerBlock(msg: Msg, data: Uint8Array): string {
   if (!(msg instanceof MsgImpl)) return decodedBlock(msg)

@@ -17,7 +17,10 @@ export async function readBounds(nc: NatsConnection, stream: string): Promise<Lo
   const { error, created, state } = await request<StreamInfo>(nc, `$JS.API.STREAM.INFO.${stream}`, undefined)
   if (error?.err_code === STREAM_NOT_FOUND) return undefined
   if (created === undefined || state === undefined) {
-    throw new CarillonError('JETSTREAM_UNAVAILABLE', `the stream ${stream} gave no state: ${String(error?.description)}`)
+    throw new CarillonError(
+      'JETSTREAM_UNAVAILABLE',
+      `the stream ${stream} gave no state: ${String(error?.description)}`,
+    )
   }
   const isEmpty = state.messages === 0
   return { identity: created, firstSeq: isEmpty ? state.last_seq + 1 : state.first_seq, lastSeq: state.last_seq }
@@ -25,7 +28,11 @@ export async function readBounds(nc: NatsConnection, stream: string): Promise<Lo
 
 /** The time of storing of one message, milliseconds since the epoch; undefined when it is not there any more. */
 export async function readTimeOf(nc: NatsConnection, stream: string, seq: number): Promise<number | undefined> {
-  const answer = await request<{ readonly message?: { readonly time?: string } }>(nc, `$JS.API.STREAM.MSG.GET.${stream}`, { seq })
+  const answer = await request<{ readonly message?: { readonly time?: string } }>(
+    nc,
+    `$JS.API.STREAM.MSG.GET.${stream}`,
+    { seq },
+  )
   const time = answer.message?.time
   return time === undefined ? undefined : Date.parse(time)
 }
@@ -37,14 +44,22 @@ export async function readTimeOf(nc: NatsConnection, stream: string, seq: number
  */
 export function checkStart(stream: string, fromSeq: number, { firstSeq, lastSeq }: LogBounds): void {
   if (firstSeq > fromSeq) {
-    throw new CarillonError('JOURNAL_BEHIND', `the stream ${stream} begins at ${firstSeq}, and ${fromSeq} is the next to be read: what lies between was trimmed`)
+    throw new CarillonError(
+      'JOURNAL_BEHIND',
+      `the stream ${stream} begins at ${firstSeq}, and ${fromSeq} is the next to be read: what lies between was trimmed`,
+    )
   }
   if (lastSeq < fromSeq - 1) {
-    throw new CarillonError('JOURNAL_BEHIND', `the stream ${stream} ends at ${lastSeq}, and ${fromSeq - 1} was read already: it has lost messages`)
+    throw new CarillonError(
+      'JOURNAL_BEHIND',
+      `the stream ${stream} ends at ${lastSeq}, and ${fromSeq - 1} was read already: it has lost messages`,
+    )
   }
 }
 
 async function request<T>(nc: NatsConnection, subject: string, body: object | undefined): Promise<T> {
-  const answer = await nc.request(subject, body === undefined ? undefined : JSON.stringify(body), { timeout: REQUEST_TIMEOUT_MS })
+  const answer = await nc.request(subject, body === undefined ? undefined : JSON.stringify(body), {
+    timeout: REQUEST_TIMEOUT_MS,
+  })
   return answer.json<T>()
 }

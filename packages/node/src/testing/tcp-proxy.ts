@@ -4,7 +4,10 @@ import { connect, createServer, type Socket } from 'node:net'
 
 export interface TcpProxy {
   readonly url: string
-  /** Drops what the server says from now on: acknowledgements are lost, though their messages are stored. Only `cut` ends it. */
+  /**
+   * Drops what the server says from now on: acknowledgements are lost, though their messages are stored. Only `cut`
+   * ends it.
+   */
   deafen(): void
   /** Ends all connections; the next ones work. */
   cut(): void
@@ -40,7 +43,8 @@ export async function openTcpProxy(targetPort: number): Promise<TcpProxy> {
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('a listening TCP server has an address with a port')
+  if (address === null || typeof address === 'string')
+    throw new Error('a listening TCP server has an address with a port')
   const cut = (): void => {
     isDeaf = false
     for (const socket of sockets) socket.destroy()

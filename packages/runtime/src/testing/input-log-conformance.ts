@@ -1,4 +1,7 @@
-/** What every `InputLog` does, as tests. Imports vitest, so it is not part of the package's `testing` entry: import it by its path. */
+/**
+ * What every `InputLog` does, as tests. Imports vitest, so it is not part of the package's `testing` entry: import it
+ * by its path.
+ */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 
 import type { InputLog, LogMessage, LogReader } from '../ports/index.ts'
@@ -41,14 +44,22 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
       await place.dispose()
     })
 
-    const everyPartition = (): Partition[] => Array.from({ length: place.subjects.partitions }, (_, number) => number as Partition)
+    const everyPartition = (): Partition[] =>
+      Array.from({ length: place.subjects.partitions }, (_, number) => number as Partition)
 
-    const subjectOf = (id: string, name = 'pay'): string => place.subjects.log(encodeToken('order'), encodeToken(id), 'signal', encodeToken(name))
+    const subjectOf = (id: string, name = 'pay'): string =>
+      place.subjects.log(encodeToken('order'), encodeToken(id), 'signal', encodeToken(name))
 
     const append = (id: string, text: string, headers: Record<string, string> = {}): Promise<number> =>
       place.log.append(subjectOf(id), { headers, payload: new TextEncoder().encode(text) })
 
-    function read(fromSeq: number, options: { partitions?: readonly Partition[]; onMessages?: (messages: readonly LogMessage[]) => Promise<void> } = {}): Collected {
+    function read(
+      fromSeq: number,
+      options: {
+        partitions?: readonly Partition[]
+        onMessages?: (messages: readonly LogMessage[]) => Promise<void>
+      } = {},
+    ): Collected {
       const messages: LogMessage[] = []
       const failures: unknown[] = []
       const reader = place.log.read({
@@ -66,7 +77,7 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
 
     const textOf = (message: LogMessage): string => new TextDecoder().decode(message.payload)
 
-    const failsWith = async ({ failures }: Collected, code: string): Promise<void> => {
+    const expectFailure = async ({ failures }: Collected, code: string): Promise<void> => {
       await vi.waitFor(() => expect(failures).toHaveLength(1), WAIT)
       expect(failures[0]).toMatchObject({ code })
     }
@@ -131,10 +142,13 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
         for (const message of messages) expect(seqs[Number(textOf(message))]).toBe(message.seq)
       })
 
-      it.each(['a\r\nNats-Rollup: all', 'a\nb', '\u0000', ' a', 'a '])('refuses the header value %j and stores nothing', async (value) => {
-        await expect(append('1', 'x', { 'Carillon-Id': value })).rejects.toMatchObject({ code: 'INVALID_ID' })
-        expect(await append('1', 'y')).toBe(1)
-      })
+      it.each(['a\r\nNats-Rollup: all', 'a\nb', '\u0000', ' a', 'a '])(
+        'refuses the header value %j and stores nothing',
+        async (value) => {
+          await expect(append('1', 'x', { 'Carillon-Id': value })).rejects.toMatchObject({ code: 'INVALID_ID' })
+          expect(await append('1', 'y')).toBe(1)
+        },
+      )
     })
 
     describe('read', () => {
@@ -159,7 +173,8 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
       it('delivers the own partitions only, to each of several readers', async () => {
         const ids = Array.from({ length: 64 }, (_, i) => `id-${i}`)
         await Promise.all(ids.map((id) => append(id, id)))
-        const isEven = (id: string): boolean => place.subjects.partitionOf(encodeToken('order'), encodeToken(id)) % 2 === 0
+        const isEven = (id: string): boolean =>
+          place.subjects.partitionOf(encodeToken('order'), encodeToken(id)) % 2 === 0
         const even = read(1, { partitions: everyPartition().filter((partition) => partition % 2 === 0) })
         const odd = read(1, { partitions: everyPartition().filter((partition) => partition % 2 === 1) })
         await vi.waitFor(() => expect(even.messages.length + odd.messages.length).toBe(64), WAIT)
@@ -218,9 +233,11 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
       })
 
       it('fails with what onMessages throws', async () => {
-        const collected = read(1, { onMessages: () => Promise.reject(Object.assign(new Error('full'), { code: 'STORAGE_FAILED' })) })
+        const collected = read(1, {
+          onMessages: () => Promise.reject(Object.assign(new Error('full'), { code: 'STORAGE_FAILED' })),
+        })
         await append('1', 'a')
-        await failsWith(collected, 'STORAGE_FAILED')
+        await expectFailure(collected, 'STORAGE_FAILED')
       })
     })
 
@@ -228,12 +245,12 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
       it('fails a reader that begins below the first sequence', async () => {
         for (const text of ['a', 'b', 'c']) await append('1', text)
         await place.trim(3)
-        await failsWith(read(2), 'JOURNAL_BEHIND')
+        await expectFailure(read(2), 'JOURNAL_BEHIND')
       })
 
       it('fails a reader that begins behind the end', async () => {
         await append('1', 'a')
-        await failsWith(read(3), 'JOURNAL_BEHIND')
+        await expectFailure(read(3), 'JOURNAL_BEHIND')
       })
 
       it('fails a reader that stood still while the log was trimmed past it', async () => {
@@ -252,10 +269,13 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
         await vi.waitFor(() => expect(entered).toBe(1), WAIT)
         // More than any reader keeps ready, so that trimming reaches what it has not got yet.
         const payload = new Uint8Array(0)
-        for (let i = 0; i < 20; i++) await Promise.all(Array.from({ length: 500 }, (_, k) => place.log.append(subjectOf(String(k)), { headers: {}, payload })))
+        for (let i = 0; i < 20; i++)
+          await Promise.all(
+            Array.from({ length: 500 }, (_, k) => place.log.append(subjectOf(String(k)), { headers: {}, payload })),
+          )
         await place.trim(9000)
         release()
-        await failsWith(collected, 'JOURNAL_BEHIND')
+        await expectFailure(collected, 'JOURNAL_BEHIND')
         expect(collected.messages.every((message, i) => message.seq === i + 1)).toBe(true)
       })
 
@@ -264,7 +284,7 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
         const collected = read(1)
         await vi.waitFor(() => expect(collected.messages).toHaveLength(1), WAIT)
         await place.recreate()
-        await failsWith(collected, 'JOURNAL_REPLACED')
+        await expectFailure(collected, 'JOURNAL_REPLACED')
       })
     })
   })

@@ -87,7 +87,11 @@ export class MemoryLogReader implements LogReader {
 
   #takeBatch(): readonly LogMessage[] {
     const batch: LogMessage[] = []
-    for (let message = this.#log.at(this.#nextSeq); message !== undefined && batch.length < BATCH_MAX; message = this.#log.at(this.#nextSeq)) {
+    for (
+      let message = this.#log.at(this.#nextSeq);
+      message !== undefined && batch.length < BATCH_MAX;
+      message = this.#log.at(this.#nextSeq)
+    ) {
       this.#nextSeq += 1
       if (this.#own.has(this.#partitionOf(message.subject))) batch.push(message)
     }
@@ -104,10 +108,18 @@ export class MemoryLogReader implements LogReader {
 
   #failure(): CarillonError | undefined {
     const { identity, firstSeq, lastSeq } = this.#log
-    if (identity !== this.#identity) return new CarillonError('JOURNAL_REPLACED', `the journal is ${identity}, and ${this.#identity} was read`)
-    if (firstSeq > this.#nextSeq) return new CarillonError('JOURNAL_BEHIND', `the journal begins at ${firstSeq}, and ${this.#nextSeq} is the next to be read`)
+    if (identity !== this.#identity)
+      return new CarillonError('JOURNAL_REPLACED', `the journal is ${identity}, and ${this.#identity} was read`)
+    if (firstSeq > this.#nextSeq)
+      return new CarillonError(
+        'JOURNAL_BEHIND',
+        `the journal begins at ${firstSeq}, and ${this.#nextSeq} is the next to be read`,
+      )
     if (this.#isAhead || lastSeq < this.#nextSeq - 1) {
-      return new CarillonError('JOURNAL_BEHIND', `the journal ends at ${lastSeq}, and ${this.#nextSeq - 1} was read already`)
+      return new CarillonError(
+        'JOURNAL_BEHIND',
+        `the journal ends at ${lastSeq}, and ${this.#nextSeq - 1} was read already`,
+      )
     }
     return undefined
   }

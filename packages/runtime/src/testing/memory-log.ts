@@ -5,8 +5,10 @@
  * Does not own: time and turns of the event loop, which come as options, so that a simulation is the same every time.
  *
  * Invariants
- * 1. Appends to one instance are stored in the order of the calls; a repeat after a lost acknowledgement stands before the next of them.
- * 2. A reader gets every own message once, in rising sequence, and never two arrays at a time; it fails rather than skip a lost one.
+ * 1. Appends to one instance are stored in the order of the calls; a repeat after a lost acknowledgement stands before
+ *    the next of them.
+ * 2. A reader gets every own message once, in rising sequence, and never two arrays at a time; it fails rather than
+ *    skip a lost one.
  */
 import { CarillonError } from '../errors.ts'
 import type { AppendOptions, InputLog, LogBounds, LogMessage, LogReader, ReadOptions } from '../ports/index.ts'
@@ -87,7 +89,12 @@ export class MemoryLog implements InputLog {
 
   read(options: ReadOptions): LogReader {
     const { subjects, deliveryDelay } = this.#options
-    const reader = new MemoryLogReader(this, { ...options, subjects, schedule: this.#schedule, deliveryDelay: deliveryDelay ?? (() => 0) })
+    const reader = new MemoryLogReader(this, {
+      ...options,
+      subjects,
+      schedule: this.#schedule,
+      deliveryDelay: deliveryDelay ?? (() => 0),
+    })
     this.#readers.add(reader)
     return reader
   }
@@ -97,7 +104,12 @@ export class MemoryLog implements InputLog {
       checkHeaders(options.headers)
       const key = instanceOf(subject)
       const queue = this.#appends.get(key)
-      const append = { subject, options: { headers: { ...options.headers }, payload: options.payload.slice() }, resolve, reject }
+      const append = {
+        subject,
+        options: { headers: { ...options.headers }, payload: options.payload.slice() },
+        resolve,
+        reject,
+      }
       if (queue !== undefined) return void queue.push(append)
       this.#appends.set(key, [append])
       this.#schedule(() => this.#work(key))
@@ -166,7 +178,13 @@ export class MemoryLog implements InputLog {
       })
     }
     if (fault === undefined) resolve(seq)
-    else reject(new CarillonError('NOT_ACKNOWLEDGED', `the message for ${quote(subject)} was not acknowledged (injected): send it again with the same id`))
+    else
+      reject(
+        new CarillonError(
+          'NOT_ACKNOWLEDGED',
+          `the message for ${quote(subject)} was not acknowledged (injected): send it again with the same id`,
+        ),
+      )
     this.#next(key)
   }
 
@@ -185,7 +203,13 @@ class MemoryLogMessage implements LogMessage {
   readonly payload: Uint8Array
   readonly #headers: Readonly<Record<string, string>>
 
-  constructor(subject: string, seq: number, timeMs: number, payload: Uint8Array, headers: Readonly<Record<string, string>>) {
+  constructor(
+    subject: string,
+    seq: number,
+    timeMs: number,
+    payload: Uint8Array,
+    headers: Readonly<Record<string, string>>,
+  ) {
     this.subject = subject
     this.seq = seq
     this.timeMs = timeMs
@@ -201,7 +225,10 @@ class MemoryLogMessage implements LogMessage {
 function checkHeaders(headers: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(headers)) {
     if (!CONTROL.test(value) && value.trim() === value) continue
-    throw new CarillonError('INVALID_ID', `the value ${quote(value)} of the header ${name} holds a control character, or begins or ends with white space`)
+    throw new CarillonError(
+      'INVALID_ID',
+      `the value ${quote(value)} of the header ${name} holds a control character, or begins or ends with white space`,
+    )
   }
 }
 
