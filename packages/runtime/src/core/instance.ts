@@ -202,26 +202,27 @@ export class Instance {
 
   /** Calls user code; `ended` comes at once when it is synchronous, else within a later settling of this or another turn. */
   #call(run: () => unknown, ended: (result: Settled) => void): void {
-    const guarded = (result: Settled): void => {
-      if (this.turn === undefined) return this.poisonWith(new CarillonError('LOST_COROUTINE', 'workflow code went on outside of a turn: it awaited something that is not from ctx'))
-      try {
-        ended(result)
-      } catch (error) {
-        this.poisonWith(error)
-      }
-    }
     let value: unknown
     try {
       value = run()
     } catch (error) {
-      return guarded({ ok: false, error })
+      return this.#ended({ ok: false, error }, ended)
     }
-    if (!isThenable(value)) return guarded({ ok: true, value })
+    if (!isThenable(value)) return this.#ended({ ok: true, value }, ended)
     this.unsettled = true
     value.then(
-      (settled) => guarded({ ok: true, value: settled }),
-      (error: unknown) => guarded({ ok: false, error }),
+      (settled) => this.#ended({ ok: true, value: settled }, ended),
+      (error: unknown) => this.#ended({ ok: false, error }, ended),
     )
+  }
+
+  #ended(result: Settled, ended: (result: Settled) => void): void {
+    if (this.turn === undefined) return this.poisonWith(new CarillonError('LOST_COROUTINE', 'workflow code went on outside of a turn: it awaited something that is not from ctx'))
+    try {
+      ended(result)
+    } catch (error) {
+      this.poisonWith(error)
+    }
   }
 
   #reply(input: Input, outcome: Outcome, duplicate: boolean): void {

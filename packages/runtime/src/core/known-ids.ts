@@ -78,7 +78,7 @@ export class KnownIds {
 
   /** What is remembered of an id. Its outcome is undefined while its input waits. */
   get(id: string): KnownId | undefined {
-    const seq = this.#waiting.get(id)
+    const seq = this.#waiting.size === 0 ? undefined : this.#waiting.get(id)
     if (seq !== undefined) return { id, seq, outcome: undefined }
     for (const place of this.#index.find(this.#fingerprint(id))) {
       const block = Math.floor(place / BLOCK_IDS)

@@ -27,10 +27,14 @@ export function applyInput(instance: Instance, input: Input): TurnResult | Promi
   const turn = new Turn(instance.key, input.seq, Math.max(instance.data.timeMs, input.timeMs))
   instance.turn = turn
   enterTurn(turn)
-  guard(instance, () => receiveInput(instance, input))
-  // Whatever the input changed may be what a condition looks at.
-  guard(instance, () => checkConditions(instance))
-  guard(instance, () => settleClose(instance))
+  if (instance.poison === undefined) {
+    try {
+      receiveInput(instance, input)
+    } catch (error) {
+      instance.poisonWith(error)
+    }
+  }
+  goOn(instance)
   if (!instance.unsettled) return endTurn(instance, turn)
   return settle(instance).then(() => endTurn(instance, turn))
 }
@@ -40,13 +44,23 @@ async function settle(instance: Instance): Promise<void> {
   while (instance.unsettled && instance.poison === undefined) {
     instance.unsettled = false
     await drainMicrotasks()
-    guard(instance, () => checkConditions(instance))
-    guard(instance, () => settleClose(instance))
+    goOn(instance)
+  }
+}
+
+/** Whatever the turn changed may be what a condition looks at, or the last thing before a close. */
+function goOn(instance: Instance): void {
+  if (instance.poison !== undefined) return
+  try {
+    checkConditions(instance)
+    settleClose(instance)
+  } catch (error) {
+    instance.poisonWith(error)
   }
 }
 
 function endTurn(instance: Instance, turn: Turn): TurnResult {
-  if (instance.poison === undefined) guard(instance, () => instance.checkForLostCoroutine())
+  if (instance.poison === undefined) instance.checkForLostCoroutine()
   leaveTurn()
   instance.turn = undefined
   if (instance.poison !== undefined) return { kind: 'poisoned', error: instance.poison.error }
@@ -120,13 +134,4 @@ function close(instance: Instance, outcome: Outcome): void {
   const startedMs = data.phase.kind === 'absent' ? turn.nowMs : data.phase.startedMs
   data.phase = { kind: 'closed', startedMs, seq: turn.seq, timeMs: turn.nowMs, outcome }
   instance.emit({ kind: 'closed', seq: turn.seq })
-}
-
-function guard(instance: Instance, run: () => void): void {
-  if (instance.poison !== undefined) return
-  try {
-    run()
-  } catch (error) {
-    instance.poisonWith(error)
-  }
 }

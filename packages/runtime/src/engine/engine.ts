@@ -12,7 +12,7 @@
  */
 import type { ActivityImplementations } from '../contract/activities.ts'
 import type { Implementation } from '../contract/implement.ts'
-import { drainMicrotasks, type Effect, installGuards, parseInput, type TimerRow } from '../core/index.ts'
+import { type Effect, installGuards, parseInput, type TimerRow } from '../core/index.ts'
 import type { Bus, Clock, InputLog, Logger, LogMessage, LogReader, OrderedStore, Write } from '../ports/index.ts'
 import {
   encodeToken,
@@ -40,6 +40,8 @@ import { TimerService } from './timer-service.ts'
 
 /** Commits between two that save the position of every partition: idle ones would else be read again from far back. */
 const POSITION_EVERY_COMMITS = 20
+/** However soon a timer is due: so much may still come together into one commit. */
+const COMMIT_SOONEST_MS = 5
 /** Turns between two looks at the clock. */
 const TURNS_PER_LOOK = 16
 
@@ -73,7 +75,7 @@ export class Engine {
   readonly #options: EngineOptions
   readonly #limits: EngineLimits
   readonly #reach: ReachFailpoint
-  readonly #turns = new Mutex()
+  readonly #turns: Mutex
   readonly #partitions = new Map<PartitionNumber, Partition>()
   readonly #pending = new Map<PartitionNumber, PendingEffects>()
   readonly #runner: ActivityRunner
@@ -91,7 +93,11 @@ export class Engine {
   #readSeq = 0
   #catchUpSeq = 0
   #muted = true
+  #goingLive = false
   #cancelCommit: (() => void) | undefined
+  #commitInMs = 0
+  /** Of the timers that the store does not show yet. */
+  #soonestTimerMs = Infinity
   #committing: Promise<void> | undefined
   #phase: 'new' | 'running' | 'failed' | 'closed' = 'new'
   readonly #caughtUp: Promise<void>
@@ -102,6 +108,8 @@ export class Engine {
     this.#limits = { ...ENGINE_LIMITS, ...options.limits }
     this.#reach = options.reach ?? noFailpoints
     const { store, clock, logger } = options
+    // Turns begin when nothing of the host waits in the microtask and tick queues: it would run within them (turn.ts, invariant 1).
+    this.#turns = new Mutex(() => clock.yield())
     this.#caughtUp = new Promise((resolve) => (this.#reportCaughtUp = resolve))
     this.#runner = new ActivityRunner({
       implementations: new Map(options.activities.map((activities) => [encodeToken(activities.contract.name), activities])),
@@ -179,7 +187,6 @@ export class Engine {
     const { clock } = this.#options
     let sliceEndMs = performance.now() + this.#limits.sliceMs
     let turns = 0
-    await drainMicrotasks()
     for (const message of messages) {
       if (this.#phase !== 'running') return
       const applied = this.#applyOne(message)
@@ -189,7 +196,6 @@ export class Engine {
       if (++turns % TURNS_PER_LOOK !== 0 || performance.now() < sliceEndMs) continue
       this.#flush()
       await clock.yield()
-      await drainMicrotasks()
       sliceEndMs = performance.now() + this.#limits.sliceMs
     }
     this.#flush()
@@ -210,13 +216,12 @@ export class Engine {
 
   /** The end of catching up (invariant 3). */
   async #goLive(): Promise<void> {
-    if (!this.#muted) return
-    this.#muted = false
+    if (this.#goingLive) return
+    this.#goingLive = true
     await this.#commitNow()
     if (this.#phase !== 'running') return
     const { subjects, bus, logger } = this.#options
     for (const [number, partition] of this.#partitions) {
-      partition.unmute()
       this.#timers.watch(number)
       this.#stopServing.push(bus.serve(subjects.rpc(number), (payload) => this.#rpc.answer(partition, payload)))
     }
@@ -233,9 +238,15 @@ export class Engine {
     this.#reach('after-emit')
   }
 
+  /** Timers are seen once they are in the store, so one that is due soon hurries the commit. */
   #planCommit(): void {
-    if (this.#cancelCommit !== undefined || this.#committing !== undefined || this.#phase !== 'running') return
-    this.#cancelCommit = this.#options.clock.after(this.#limits.commitEveryMs, () => {
+    if (this.#committing !== undefined || this.#phase !== 'running') return
+    const { clock } = this.#options
+    const inMs = Math.max(COMMIT_SOONEST_MS, Math.min(this.#limits.commitEveryMs, this.#soonestTimerMs - clock.nowMs()))
+    if (this.#cancelCommit !== undefined && inMs >= this.#commitInMs) return
+    this.#cancelCommit?.()
+    this.#commitInMs = inMs
+    this.#cancelCommit = clock.after(inMs, () => {
       this.#cancelCommit = undefined
       this.#background(this.#commitNow())
     })
@@ -280,6 +291,7 @@ export class Engine {
     }
     const news = this.#timerNews
     this.#timerNews = []
+    this.#soonestTimerMs = Infinity
     return news
   }
 
@@ -341,11 +353,13 @@ export class Engine {
     return {
       activity: (partition, call) => later(() => this.#pending.get(partition)?.add(call)),
       activityDone: (_, key, id) => later(() => this.#runner.letGo(key, id)),
-      timer: (partition, key, id, dueMs) =>
+      timer: (partition, key, id, dueMs) => {
+        this.#soonestTimerMs = Math.min(this.#soonestTimerMs, dueMs)
         this.#timerNews.push(() => {
           this.#timers.letGo(partition, callId(key, id))
           this.#timers.noticed(partition, dueMs)
-        }),
+        })
+      },
       timerDone: (partition, key, id) => this.#timerNews.push(() => this.#timers.letGo(partition, callId(key, id))),
       dead: (partition, letter) => later(() => this.#pending.get(partition)?.add(letter)),
       reply: ({ inbox, payload }) => later(() => this.#options.bus.publish(inbox, encodeValue(payload))),

@@ -43,7 +43,6 @@ export class Partition {
   readonly #store: OrderedStore
   readonly #implementations: ReadonlyMap<string, Implementation>
   readonly #sink: PartitionSink
-  /** In the order of their last use. */
   readonly #residents = new Map<InstanceKey, Resident>()
   readonly #dirty = new Set<Resident>()
   #collected: Resident[] = []
@@ -105,9 +104,7 @@ export class Partition {
     if (implementation === undefined) return this.#refuse(key, input, unknownType(key))
     const resident = this.#residents.get(key)
     if (resident !== undefined) {
-      // Last used is last in the map.
-      this.#residents.delete(key)
-      this.#residents.set(key, resident)
+      resident.isRecent = true
       return this.#receive(resident, input)
     }
     const loaded = this.#load(key, implementation)
@@ -157,11 +154,18 @@ export class Partition {
     this.#collected = []
   }
 
-  /** Drops instances from memory, the ones idle longest first, until `enough`. Dirty ones stay. */
+  /** Drops instances from memory until `enough`: in the order they came, but those used since the last look get a second chance. Dirty ones stay. */
   passivate(enough: () => boolean): void {
+    let looks = this.#residents.size * 2
     for (const resident of this.#residents.values()) {
-      if (enough()) return
-      if (resident.isClean && !this.#dirty.has(resident)) this.#drop(resident)
+      if (enough() || looks-- === 0) return
+      if (!resident.isRecent && resident.isClean && !this.#dirty.has(resident)) {
+        this.#drop(resident)
+        continue
+      }
+      resident.isRecent = false
+      this.#residents.delete(resident.key)
+      this.#residents.set(resident.key, resident)
     }
   }
 

@@ -43,6 +43,8 @@ export class Resident {
   /** Applied or parked since the last batch that was collected, and in the batch that is being committed. */
   uncommitted: Input[] = []
   committing: Input[] = []
+  /** Used since the last look for idle ones. */
+  isRecent = true
   /** Estimate of the memory it takes. */
   weight = RESIDENT_BYTES
   #saved: Summary | undefined

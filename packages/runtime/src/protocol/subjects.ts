@@ -24,6 +24,9 @@ export interface LogSubject {
   readonly name: string
 }
 
+/** Parsed subjects that are remembered: 8192 of at most 4 KiB. */
+const PARSED_MAX = 8192
+
 /** The subjects of one namespace. */
 export class Subjects {
   readonly namespace: string
@@ -40,6 +43,7 @@ export class Subjects {
   readonly doorAll: string
   readonly #logPrefix: string
   readonly #partitions: number
+  readonly #parsed = new Map<string, LogSubject>()
 
   constructor(namespace: string, partitions: number) {
     this.namespace = checkNamespace(namespace)
@@ -111,6 +115,17 @@ export class Subjects {
    * partition that is not the instance's.
    */
   parseLog(subject: string): LogSubject | undefined {
+    const known = this.#parsed.get(subject)
+    if (known !== undefined) return known
+    const parsed = this.#parse(subject)
+    if (parsed === undefined) return undefined
+    // Busy instances come back within a moment; for the others, looking costs little.
+    if (this.#parsed.size >= PARSED_MAX) this.#parsed.clear()
+    this.#parsed.set(subject, parsed)
+    return parsed
+  }
+
+  #parse(subject: string): LogSubject | undefined {
     if (!subject.startsWith(this.#logPrefix)) return undefined
     const tokens = subject.slice(this.#logPrefix.length).split('.')
     const [partition, type, id, kind, name] = tokens
