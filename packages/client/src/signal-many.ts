@@ -111,6 +111,8 @@ class SignalRun {
   #failed = 0
   #settledThrough = 0
   #room: (() => void) | undefined
+  /** How few have to be under way for `#room` to be told. */
+  #wakeAt = 0
 
   constructor(session: Session, options: SignalManyOptions) {
     this.#session = session
@@ -147,7 +149,7 @@ class SignalRun {
 
   /** Resolves when nothing is under way (invariant 3). */
   async settled(): Promise<void> {
-    while (this.#underWay > 0) await this.#nextSettled()
+    while (this.#underWay > 0) await this.#settledTo(0)
     this.#options.onProgress?.(this.#progress())
   }
 
@@ -191,6 +193,7 @@ class SignalRun {
     this.#ahead.add(index)
     while (this.#ahead.delete(this.#settledThrough)) this.#settledThrough += 1
     if ((this.#accepted + this.#failed) % this.#progressEvery === 0) this.#options.onProgress?.(this.#progress())
+    if (this.#underWay > this.#wakeAt) return
     const room = this.#room
     this.#room = undefined
     room?.()
@@ -203,7 +206,8 @@ class SignalRun {
   }
 
   async #waitForRoom(): Promise<void> {
-    while (this.#isFull()) await this.#nextSettled()
+    // A quarter at a time: refilling after every acknowledgement would send each message in a packet of its own.
+    while (this.#isFull()) await this.#settledTo(Math.min(this.#underWay - 1, Math.floor(this.#inFlightMax * 0.75)))
     await this.#session.ready()
   }
 
@@ -212,7 +216,9 @@ class SignalRun {
     return this.#underWay >= this.#inFlightMax || this.#taken - this.#settledThrough >= IN_FLIGHT_MAX
   }
 
-  #nextSettled(): Promise<void> {
+  /** Resolves when at most so many are under way. */
+  #settledTo(underWay: number): Promise<void> {
+    this.#wakeAt = underWay
     return new Promise((resolve) => {
       this.#room = resolve
     })
