@@ -7,6 +7,7 @@ import { type Door, type Partition, type Subjects } from '@carillon/runtime/prot
 import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
 
 import { openCluster } from './cluster.ts'
+import { DoorRelay } from './door-relay.ts'
 import { JetStreamLog } from './jetstream-log.ts'
 import type { LmdbStore } from './lmdb-store.ts'
 import { NatsBus } from './nats-bus.ts'
@@ -82,6 +83,8 @@ interface NodeParts {
   readonly log: JetStreamLog
   readonly store: LmdbStore
   readonly engine: Engine
+  /** Where the servers do not rewrite the public door. */
+  readonly relay: DoorRelay | undefined
 }
 
 /**
@@ -125,7 +128,8 @@ async function compose(nc: NatsConnection, namespace: string, options: NodeOptio
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...(options.reach === undefined ? {} : { reach: options.reach }),
   })
-  const parts: NodeParts = { nc, subjects, log, store, engine }
+  const relay = record.door === 'relay' ? new DoorRelay(nc, subjects, { log: (line) => logger.warn({}, line) }) : undefined
+  const parts: NodeParts = { nc, subjects, log, store, engine, relay }
   try {
     await engine.start()
     return new CarillonNode(parts, failed)
@@ -135,7 +139,8 @@ async function compose(nc: NatsConnection, namespace: string, options: NodeOptio
   }
 }
 
-async function closeParts({ nc, log, store, engine }: NodeParts): Promise<void> {
+async function closeParts({ nc, log, store, engine, relay }: NodeParts): Promise<void> {
+  await relay?.close()
   await engine.close()
   await log.close()
   await store.close()

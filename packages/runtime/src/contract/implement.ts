@@ -16,7 +16,7 @@ type RunResult<Shape extends ContractShape> = Shape extends { readonly result: i
 
 // Written out with `?`: through `Partial<…>` the compiler would not infer the state.
 type SignalHandlers<Shape extends ContractShape, State, Timers extends string> = {
-  readonly [Name in SignalNames<Shape>]?: (ctx: Context<Shape, State, Timers>, payload: OutputOf<SignalSchema<Shape, Name>>) => MaybePromise<void>
+  readonly [Name in SignalNames<Shape>]?: (ctx: Context<Shape, State, Timers>, payload: OutputOf<SignalSchema<Shape, Name>>) => unknown
 }
 
 type UpdateRun<Shape extends ContractShape, State, Timers extends string, Name> = (
@@ -45,7 +45,7 @@ type QueryHandlers<Shape extends ContractShape, State> = {
 interface TimerSpec<Shape extends ContractShape, State, Timers extends string> {
   /** Set by itself when the instance starts, and again each time it fires, from the moment it was due; periods missed are skipped. */
   readonly every?: Duration
-  readonly run: (ctx: Context<Shape, State, Timers>) => MaybePromise<void>
+  readonly run: (ctx: Context<Shape, State, Timers>) => unknown
 }
 
 interface CommonSpec<Shape extends ContractShape, State, Timers extends string, Auto extends boolean> {
