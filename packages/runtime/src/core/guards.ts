@@ -10,14 +10,18 @@
 import childProcess from 'node:child_process'
 import crypto from 'node:crypto'
 import dgram from 'node:dgram'
+import dns from 'node:dns'
+import dnsPromises from 'node:dns/promises'
 import fs from 'node:fs'
 import fsPromises from 'node:fs/promises'
 import http from 'node:http'
+import http2 from 'node:http2'
 import https from 'node:https'
 import { syncBuiltinESMExports } from 'node:module'
 import net from 'node:net'
 import timers from 'node:timers'
 import timersPromises from 'node:timers/promises'
+import tls from 'node:tls'
 
 import { CarillonError } from '../errors.ts'
 import { currentTurn, type Turn } from './turn.ts'
@@ -37,6 +41,9 @@ export function installGuards(): void {
   replaceDate()
   answer(Math as unknown as Holder, 'random', (turn) => turn.random.float())
   answer(performance as unknown as Holder, 'now', (turn) => turn.nowMs)
+  // Before `hrtime` itself, which takes it over.
+  answer(process.hrtime as unknown as Holder, 'bigint', (turn) => BigInt(Math.round(turn.nowMs)) * 1_000_000n)
+  answer(process as unknown as Holder, 'uptime', (turn) => turn.nowMs / 1000)
   answer(process as unknown as Holder, 'hrtime', (turn) => [Math.floor(turn.nowMs / 1000), (turn.nowMs % 1000) * 1_000_000])
   guardCrypto()
   refuse(globalThis, ['setTimeout', 'setInterval', 'setImmediate'], USE_SLEEP)
@@ -44,10 +51,16 @@ export function installGuards(): void {
   refuse(process, ['nextTick'], 'await a ctx call instead')
   refuse(timers, ['setTimeout', 'setInterval', 'setImmediate'], USE_SLEEP)
   refuse(timersPromises, ['setTimeout', 'setInterval', 'setImmediate'], USE_SLEEP)
+  refuse(timersPromises.scheduler, ['wait', 'yield'], USE_SLEEP)
   refuse(childProcess, ['spawn', 'spawnSync', 'exec', 'execSync', 'execFile', 'execFileSync', 'fork'], USE_ACTIVITY)
   refuse(http, ['request', 'get', 'createServer'], USE_ACTIVITY)
   refuse(https, ['request', 'get', 'createServer'], USE_ACTIVITY)
+  refuse(http2, ['connect', 'createServer', 'createSecureServer'], USE_ACTIVITY)
   refuse(net, ['connect', 'createConnection', 'createServer'], USE_ACTIVITY)
+  // A socket that was made by hand.
+  refuse(net.Socket.prototype, ['connect'], USE_ACTIVITY)
+  refuse(tls, ['connect', 'createServer'], USE_ACTIVITY)
+  for (const resolver of [dns, dnsPromises]) refuse(resolver, ['lookup', 'lookupService', 'resolve', 'resolve4', 'resolve6', 'reverse'], USE_ACTIVITY)
   refuse(dgram, ['createSocket'], USE_ACTIVITY)
   refuse(fs, fileFunctions(fs), USE_ACTIVITY)
   refuse(fsPromises, fileFunctions(fsPromises), USE_ACTIVITY)
