@@ -11,6 +11,13 @@ import type { Input, ReplyPayload } from '../protocol/index.ts'
 /** `<input seq>.<index within the turn>`: with the instance's key it names one effect for ever, so emitting it again is safe. */
 export type EffectId = `${number}.${number}`
 
+const EFFECT_ID = /^\d{1,15}\.\d{1,7}$/
+
+/** Whether a value from outside is an effect's id. */
+export function isEffectId(value: unknown): value is EffectId {
+  return typeof value === 'string' && EFFECT_ID.test(value)
+}
+
 export type Effect =
   | { readonly kind: 'activity'; readonly id: EffectId; readonly name: string; readonly input: Uint8Array; readonly options: ActivityOptions | undefined }
   /** The activity's result was applied, or is not wanted any more. */

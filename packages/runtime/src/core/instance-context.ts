@@ -3,11 +3,12 @@ import type { ActivityCalls, Context, InstanceLog, Received, TimerControl } from
 import type { ActivityOptions } from '../contract/contract.ts'
 import { type Duration, toMs } from '../contract/duration.ts'
 import { validate } from '../contract/schema.ts'
-import { CarillonError, toErrorData } from '../errors.ts'
-import { decodePayload, encodeValue, type Input, PAYLOAD_BYTES_MAX, quote } from '../protocol/index.ts'
+import { CarillonError } from '../errors.ts'
+import { copyValue, decodePayload, encodeValue, type Input, PAYLOAD_BYTES_MAX, quote } from '../protocol/index.ts'
 import type { EffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
+import { toPlainError } from './plain-error.ts'
 import { armTimer, disarmTimer } from './timers.ts'
 
 /** The latest moment of a timer: its key has 12 hex digits. */
@@ -106,7 +107,7 @@ export class InstanceContext implements Context {
   }
 
   fail(error: Error | string): void {
-    this.#instance.requestClose({ ok: false, error: toErrorData(error, 'WORKFLOW_FAILED') })
+    this.#instance.requestClose({ ok: false, error: toPlainError(error, 'WORKFLOW_FAILED') })
   }
 
   #startSleep(duration: Duration): EffectId {
@@ -137,7 +138,7 @@ export class InstanceContext implements Context {
     if (bytes.length > PAYLOAD_BYTES_MAX) throw new CarillonError('PAYLOAD_TOO_LARGE', `the input of the activity ${name} has ${bytes.length} bytes, over ${PAYLOAD_BYTES_MAX}: pass a reference instead`)
     const id = turn.nextEffectId()
     instance.data.activities.set(id, name)
-    instance.emit({ kind: 'activity', id, name, input: bytes, options })
+    instance.emit({ kind: 'activity', id, name, input: bytes, options: copyValue(options) })
     return instance.waits.forEffect(id)
   }
 

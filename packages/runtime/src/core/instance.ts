@@ -11,11 +11,13 @@
  */
 import type { Implementation } from '../contract/implement.ts'
 import { validate } from '../contract/schema.ts'
-import { CarillonError, codeOf, type ErrorData, toErrorData } from '../errors.ts'
-import { copyValue, type Input, type InstanceKey, type Outcome, parseKey } from '../protocol/index.ts'
+import { CarillonError, codeOf, type ErrorData } from '../errors.ts'
+import { type Input, type InstanceKey, type Outcome, parseKey } from '../protocol/index.ts'
+import { copyResult } from './copy-result.ts'
 import type { Effect, EffectId } from './effect.ts'
 import { InstanceContext } from './instance-context.ts'
 import { emptyData, type InstanceData } from './instance-data.ts'
+import { toPlainError } from './plain-error.ts'
 import type { Turn } from './turn.ts'
 import { Waits } from './waits.ts'
 
@@ -63,7 +65,7 @@ export class Instance {
 
   /** No user code waits inside: the data alone describes it (invariant 2). */
   get isQuiescent(): boolean {
-    return this.#slot === undefined && this.#queue.length === 0 && !this.#mainRuns && this.closing === undefined
+    return this.#slot === undefined && this.#queue.length === 0 && !this.#mainRuns && this.closing === undefined && this.waits.size === 0
   }
 
   get queued(): number {
@@ -106,7 +108,7 @@ export class Instance {
 
   /** Asks for the close of the instance behind the input that is being handled. The first one counts. */
   requestClose(outcome: Outcome, behindSeq = this.#slot?.input.seq ?? this.requireTurn().seq): void {
-    this.closing ??= { outcome: copyValue(outcome), behindSeq }
+    this.closing ??= { outcome: copyResult(outcome), behindSeq }
   }
 
   /** If a close was asked for and nothing in front of it is left, forgets all coroutines and gives the inputs behind it. */
@@ -186,9 +188,9 @@ export class Instance {
   #jobEnded(job: Job, result: Settled): void {
     if (result.ok) return this.finish(job.input, { ok: true, value: result.value })
     const { error } = result
-    if (codeOf(error) === 'UPDATE_REJECTED' && job.input.kind === 'update') return this.finish(job.input, { ok: false, error: toErrorData(error, 'UPDATE_REJECTED') })
+    if (codeOf(error) === 'UPDATE_REJECTED' && job.input.kind === 'update') return this.finish(job.input, { ok: false, error: toPlainError(error, 'UPDATE_REJECTED') })
     if (codeOf(error) !== 'WORKFLOW_FAILED') return this.poisonWith(error)
-    const outcome: Outcome = { ok: false, error: toErrorData(error, 'WORKFLOW_FAILED') }
+    const outcome: Outcome = { ok: false, error: toPlainError(error, 'WORKFLOW_FAILED') }
     this.requestClose(outcome, job.input.seq)
     this.finish(job.input, outcome)
   }
@@ -197,7 +199,7 @@ export class Instance {
     const { seq } = this.requireTurn()
     if (result.ok) return this.requestClose({ ok: true, value: validate(this.implementation.contract.shape.result, result.value, `the result of ${this.type}`) }, seq)
     if (codeOf(result.error) !== 'WORKFLOW_FAILED') return this.poisonWith(result.error)
-    this.requestClose({ ok: false, error: toErrorData(result.error, 'WORKFLOW_FAILED') }, seq)
+    this.requestClose({ ok: false, error: toPlainError(result.error, 'WORKFLOW_FAILED') }, seq)
   }
 
   /** Calls user code; `ended` comes at once when it is synchronous, else within a later settling of this or another turn. */

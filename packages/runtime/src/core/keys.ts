@@ -8,7 +8,7 @@
  * | tail   | `<p>/<type>.<id>/<seq>`                         | an input that the data of the record does not hold |
  * | ids    | `<p>/<type>.<id>/<block>`                       | 64 known ids                                       |
  * | timer  | `<p>/<due ms>/<type>.<id>/<effect>`             | the timer's name                                   |
- * | effect | `<p>/<seq>.<index>`                             | a pending activity or dead letter                  |
+ * | effect | `<p>/<seq>.<index>/<type>.<id>`                 | a pending activity or dead letter                  |
  */
 import type { InstanceKey, Partition } from '../protocol/index.ts'
 import type { Range } from '../ports/index.ts'
@@ -80,9 +80,10 @@ export function timerRange(partition: Partition, untilMs: number, limit: number)
   return { from: `${part(partition)}/`, to: `${part(partition)}/${hex(untilMs + 1, 12)}`, limit }
 }
 
-export function effectKey(partition: Partition, effect: EffectId): string {
+/** The instance is part of the key, so that a forged result for one instance ends no effect of another. */
+export function effectKey(partition: Partition, effect: EffectId, key: InstanceKey | undefined): string {
   const [seq, index] = effect.split('.')
-  return `${part(partition)}/${hex(Number(seq), 14)}.${hex(Number(index), 6)}`
+  return `${part(partition)}/${hex(Number(seq), 14)}.${hex(Number(index), 6)}/${key ?? ''}`
 }
 
 /** Pending effects of a partition in the order of their turns, from behind a key. */

@@ -1,19 +1,16 @@
 /** What the host sends back: results of activities, timers that fire. Deduplicated by their effect, which is open once. */
 import { CarillonError, type ErrorData } from '../errors.ts'
 import { type ActivityPayload, decodePayload, type Input, type TimerPayload } from '../protocol/index.ts'
-import type { EffectId } from './effect.ts'
+import { type EffectId, isEffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { parsePayload } from './step-start.ts'
 import { armTimer, nextPeriod } from './timers.ts'
-
-const EFFECT_ID = /^\d{1,15}\.\d{1,7}$/
 
 /** Applies the result of an activity, once; a later one, or one for an unknown call, is ignored. */
 export function stepActivity(instance: Instance, input: Input): void {
   const parsed = parsePayload(() => parseResult(decodePayload(input.payload, input.encoding)))
   if (!parsed.ok) return ignoreMalformed(instance, input, parsed.error)
-  const { effect, outcome } = parsed.value
-  const id = effect as EffectId
+  const { effect: id, outcome } = parsed.value
   // Done also where nobody waits: a rolled-back turn may have left it pending.
   instance.emit({ kind: 'activity-done', id })
   if (!instance.data.activities.delete(id)) return instance.emit({ kind: 'ignored', input })
@@ -24,7 +21,7 @@ export function stepActivity(instance: Instance, input: Input): void {
 export function stepTimer(instance: Instance, input: Input): void {
   const parsed = parsePayload(() => parseTimer(decodePayload(input.payload, input.encoding)))
   if (!parsed.ok) return ignoreMalformed(instance, input, parsed.error)
-  const id = parsed.value.effect as EffectId
+  const id = parsed.value.effect
   const named = [...instance.data.timers].find(([, timer]) => timer.effect === id)
   const dueMs = named?.[1].dueMs ?? instance.data.sleeps.get(id)
   if (dueMs === undefined) {
@@ -56,9 +53,9 @@ function ignoreMalformed(instance: Instance, input: Input, reason: ErrorData): v
   instance.emit({ kind: 'dead', id: instance.requireTurn().nextEffectId(), input, reason })
 }
 
-function parseResult(value: unknown): ActivityPayload {
+function parseResult(value: unknown): ActivityPayload & { readonly effect: EffectId } {
   const { effect, outcome } = asObject(value)
-  if (typeof effect !== 'string' || !EFFECT_ID.test(effect)) throw malformed('effect')
+  if (!isEffectId(effect)) throw malformed('effect')
   const result = asObject(outcome)
   if (result['ok'] === true) return { effect, outcome: { ok: true, value: result['value'] } }
   const error = asObject(result['error'])
@@ -67,9 +64,9 @@ function parseResult(value: unknown): ActivityPayload {
   return { effect, outcome: { ok: false, error: error as unknown as ErrorData } }
 }
 
-function parseTimer(value: unknown): TimerPayload {
+function parseTimer(value: unknown): TimerPayload & { readonly effect: EffectId } {
   const { effect, dueMs } = asObject(value)
-  if (typeof effect !== 'string' || !EFFECT_ID.test(effect)) throw malformed('effect')
+  if (!isEffectId(effect)) throw malformed('effect')
   if (!Number.isSafeInteger(dueMs)) throw malformed('dueMs')
   return { effect, dueMs: dueMs as number }
 }

@@ -1,8 +1,9 @@
 /** Start inputs, and the start of a life in general. */
 import { validate } from '../contract/schema.ts'
-import { CarillonError, type ErrorData, hasCode, toErrorData } from '../errors.ts'
+import { CarillonError, type ErrorData, hasCode } from '../errors.ts'
 import { decodePayload, type Input, quote, type StartPayload } from '../protocol/index.ts'
 import type { Instance } from './instance.ts'
+import { toPlainError } from './plain-error.ts'
 import { receiveSignal } from './step-signal.ts'
 import { armRepeating } from './timers.ts'
 
@@ -37,7 +38,7 @@ export function parsePayload<T>(parse: () => T): { readonly ok: true; readonly v
     return { ok: true, value: parse() }
   } catch (error) {
     if (!hasCode(error, 'INVALID_PAYLOAD')) throw error
-    return { ok: false, error: toErrorData(error, 'INVALID_PAYLOAD') }
+    return { ok: false, error: toPlainError(error, 'INVALID_PAYLOAD') }
   }
 }
 

@@ -1,10 +1,12 @@
 /** Updates: validated, then handled like signals, but their value goes back to the sender. */
 import { validate } from '../contract/schema.ts'
 import type { UpdateHandler } from '../contract/implement.ts'
-import { CarillonError, toErrorData, UpdateRejected } from '../errors.ts'
-import { copyValue, decodePayload, encodeValue, type Input } from '../protocol/index.ts'
+import { CarillonError, UpdateRejected } from '../errors.ts'
+import { decodePayload, encodeValue, type Input } from '../protocol/index.ts'
+import { copyResult } from './copy-result.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
+import { toPlainError } from './plain-error.ts'
 import { parsePayload } from './step-start.ts'
 import { ensureRunning, unknownName } from './step-signal.ts'
 
@@ -32,7 +34,7 @@ function reject(check: () => void): void {
   try {
     check()
   } catch (error) {
-    const { message, details } = toErrorData(error, 'UPDATE_REJECTED')
+    const { message, details } = toPlainError(error, 'UPDATE_REJECTED')
     throw new UpdateRejected(message, details)
   }
 }
@@ -41,5 +43,5 @@ function reject(check: () => void): void {
 function keepable(value: unknown, name: string): unknown {
   const size = typeof value === 'object' && value !== null ? encodeValue(value).length : String(value).length
   if (size > INSTANCE_LIMITS.outcomeBytes) throw new CarillonError('PAYLOAD_TOO_LARGE', `the update ${name} returned ${size} bytes, over ${INSTANCE_LIMITS.outcomeBytes}: return less, and offer the rest as a query`)
-  return copyValue(value)
+  return copyResult(value)
 }

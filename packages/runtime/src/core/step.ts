@@ -115,7 +115,11 @@ function settleClose(instance: Instance): void {
   let closable = instance.poison === undefined ? instance.takeClosable() : undefined
   while (closable !== undefined) {
     close(instance, closable.outcome)
-    for (const input of closable.behind) dispatch(instance, input)
+    for (const input of closable.behind) {
+      // A timer that fired behind the close is of the life that ended.
+      if (input.kind === 'timer') instance.emit({ kind: 'ignored', input })
+      else dispatch(instance, input)
+    }
     closable = instance.poison === undefined ? instance.takeClosable() : undefined
   }
 }

@@ -12,7 +12,8 @@ import type { ActivityContext, ActivityFunction, ActivityImplementations } from 
 import type { ActivityOptions } from '../contract/contract.ts'
 import { toMs } from '../contract/duration.ts'
 import { validate } from '../contract/schema.ts'
-import { CarillonError, codeOf, type ErrorData, toErrorData } from '../errors.ts'
+import { CarillonError, codeOf, type ErrorData } from '../errors.ts'
+import { toPlainError } from '../core/index.ts'
 import type { Clock, Logger } from '../ports/index.ts'
 import { decodeValue, encodeValue, type InstanceKey, type Outcome, parseKey, PAYLOAD_BYTES_MAX, typeTokenOf } from '../protocol/index.ts'
 import type { ActivityCall } from './pending-effect.ts'
@@ -212,18 +213,9 @@ function isFinal(error: unknown, { retry }: ActivityOptions): boolean {
 }
 
 function describe(error: unknown, attempts: number): ErrorData {
-  const data = toErrorData(error, 'ACTIVITY_FAILED')
-  const cause = error instanceof Error ? { name: error.name, code: codeOf(error), attempts } : { attempts }
-  return { code: data.code, message: data.message, details: plain(data.details) === undefined ? cause : { ...cause, details: plain(data.details) } }
-}
-
-/** Whatever an error carried, if it can travel. */
-function plain(details: unknown): unknown {
-  try {
-    return decodeValue(encodeValue(details))
-  } catch {
-    return undefined
-  }
+  const { code, message, details } = toPlainError(error, 'ACTIVITY_FAILED')
+  const cause = error instanceof Error ? { name: String(error.name).slice(0, 200).toWellFormed(), code: codeOf(error)?.slice(0, 200).toWellFormed(), attempts } : { attempts }
+  return { code, message, details: details === undefined ? cause : { ...cause, details } }
 }
 
 function failed(error: ErrorData): Outcome {

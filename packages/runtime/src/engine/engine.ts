@@ -120,7 +120,7 @@ export class Engine {
       complete: (call, outcome) => this.#storeResult(call, outcome),
     })
     this.#timers = new TimerService({ store, clock, logger, inFlightMax: this.#limits.timersInFlightMax, fire: (partition, row, name) => this.#storeFiring(partition, row, name) })
-    this.#rpc = new RpcService({ store, clock, turns: this.#turns })
+    this.#rpc = new RpcService({ store, clock, turns: this.#turns, appliedSeq: () => this.#readSeq })
     const implementations = new Map(options.implementations.map((implementation) => [encodeToken(implementation.contract.name) as string, implementation]))
     for (const number of options.partitions) {
       this.#partitions.set(number, new Partition({ number, store, implementations, sink: this.#sinkOf() }))
@@ -230,6 +230,12 @@ export class Engine {
     this.#reportCaughtUp()
   }
 
+  /** In one moment with a collect: effects before it are found in the store, those behind it are told. */
+  #unmute(): void {
+    this.#muted = false
+    for (const partition of this.#partitions.values()) partition.unmute()
+  }
+
   #flush(): void {
     const outgoing = this.#outgoing
     if (outgoing.length === 0) return
@@ -289,6 +295,7 @@ export class Engine {
       partition.skipTo(this.#readSeq)
       await partition.collect(writes)
     }
+    if (this.#goingLive && this.#muted) this.#unmute()
     const news = this.#timerNews
     this.#timerNews = []
     this.#soonestTimerMs = Infinity
@@ -318,7 +325,7 @@ export class Engine {
   async #storeDeadLetter(partition: PartitionNumber, letter: DeadLetter): Promise<void> {
     const { subject, headers, payload } = deadLetterMessage(this.#options.subjects, partition, letter)
     await this.#append(subject, headers, payload)
-    this.#partitions.get(partition)?.effectDone(letter.id)
+    this.#partitions.get(partition)?.effectDone(letter.key, letter.id)
     this.#planCommit()
   }
 

@@ -10,8 +10,8 @@
  * 3. While muted, effects are only recorded; `unmute` gives every one that is pending then.
  */
 import type { Implementation } from '../contract/implement.ts'
-import { applyInput, type Effect, effectKey, type EffectId, type ParsedInput, positionKey, timerKey } from '../core/index.ts'
-import { CarillonError, type ErrorData, toErrorData } from '../errors.ts'
+import { applyInput, type Effect, effectKey, type EffectId, isEffectId, type ParsedInput, positionKey, timerKey, toPlainError } from '../core/index.ts'
+import { CarillonError, type ErrorData } from '../errors.ts'
 import type { OrderedStore, Write } from '../ports/index.ts'
 import { decodeValue, encodeValue, type Input, type InstanceKey, type Partition as PartitionNumber, parseKey, typeTokenOf } from '../protocol/index.ts'
 import { type ActivityCall, type DeadLetter, encodePending } from './pending-effect.ts'
@@ -170,8 +170,8 @@ export class Partition {
   }
 
   /** A pending effect is done without an input saying so: a dead letter has been stored. */
-  effectDone(id: EffectId): void {
-    this.#write({ table: 'effect', key: effectKey(this.number, id), value: undefined })
+  effectDone(key: InstanceKey | undefined, id: EffectId): void {
+    this.#write({ table: 'effect', key: effectKey(this.number, id, key), value: undefined })
   }
 
   #load(key: InstanceKey, implementation: Implementation): Resident | Promise<Resident> {
@@ -208,6 +208,13 @@ export class Partition {
     resident.uncommitted.push(input)
     this.#sink.count('applied')
     for (const effect of result.effects) this.#take(resident.key, effect)
+    if (!resident.exists) this.#forget(resident)
+  }
+
+  /** An input that found no instance and started none leaves nothing behind: else what is known would depend on when the next commit comes. */
+  #forget(resident: Resident): void {
+    this.#dirty.delete(resident)
+    this.#drop(resident)
   }
 
   /** The turn went wrong: the instance is made anew without it and stands in front of it. */
@@ -215,7 +222,7 @@ export class Partition {
     await resident.rebuild(this.#store)
     // The rebuild may have met an earlier input that goes wrong now: then it stands there.
     if (resident.suspension === undefined) resident.suspend(input.seq, error)
-    const reason = resident.suspension?.error ?? toErrorData(error, 'HANDLER_FAILED')
+    const reason = resident.suspension?.error ?? toPlainError(error, 'HANDLER_FAILED')
     this.#sink.count('suspended')
     this.#sink.suspended(resident.key, resident.suspension?.seq ?? input.seq, reason)
     this.#park(resident, input)
@@ -247,7 +254,7 @@ export class Partition {
       if (result.kind === 'poisoned') {
         resident.suspend(input.seq, result.error)
         await resident.rebuild(this.#store)
-        this.#sink.suspended(resident.key, input.seq, toErrorData(result.error, 'HANDLER_FAILED'))
+        this.#sink.suspended(resident.key, input.seq, toPlainError(result.error, 'HANDLER_FAILED'))
       } else for (const effect of result.effects) this.#take(resident.key, effect)
     }
     if (resident.suspension !== undefined) return this.#park(resident, command)
@@ -265,7 +272,7 @@ export class Partition {
   #activityParked(key: InstanceKey, input: Input): void {
     const effect = effectOf(input)
     if (effect === undefined) return
-    this.effectDone(effect)
+    this.effectDone(key, effect)
     if (!this.#muted) this.#sink.activityDone(this.number, key, effect)
   }
 
@@ -276,7 +283,7 @@ export class Partition {
 
   #bury(key: InstanceKey | undefined, effect: Effect & { readonly kind: 'dead' }, subject: string | undefined): void {
     const letter: DeadLetter = { kind: 'dead', key, id: effect.id, input: effect.input, subject, reason: effect.reason }
-    this.#write({ table: 'effect', key: effectKey(this.number, letter.id), value: encodePending(letter) })
+    this.#write({ table: 'effect', key: effectKey(this.number, letter.id, key), value: encodePending(letter) })
     this.#sink.count('dead')
     if (!this.#muted) this.#sink.dead(this.number, letter)
   }
@@ -285,12 +292,12 @@ export class Partition {
     switch (effect.kind) {
       case 'activity': {
         const call: ActivityCall = { kind: 'activity', key, id: effect.id, name: effect.name, input: effect.input, options: effect.options }
-        this.#write({ table: 'effect', key: effectKey(this.number, effect.id), value: encodePending(call) })
+        this.#write({ table: 'effect', key: effectKey(this.number, effect.id, key), value: encodePending(call) })
         if (!this.#muted) this.#sink.activity(this.number, call)
         return
       }
       case 'activity-done':
-        this.effectDone(effect.id)
+        this.effectDone(key, effect.id)
         if (!this.#muted) this.#sink.activityDone(this.number, key, effect.id)
         return
       case 'timer':
@@ -334,8 +341,8 @@ function unknownType(key: InstanceKey): ErrorData & { readonly code: 'UNKNOWN_TY
 
 function effectOf(input: Input): EffectId | undefined {
   try {
-    const { effect } = decodeValue(input.payload) as { effect?: EffectId }
-    return effect
+    const { effect } = decodeValue(input.payload) as { effect?: unknown }
+    return isEffectId(effect) ? effect : undefined
   } catch {
     return undefined
   }

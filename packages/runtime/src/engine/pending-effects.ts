@@ -20,6 +20,8 @@ export class PendingEffects {
   /** Behind the cursor, the store may hold effects that were not admitted. At first, all of them. */
   #behind = true
   #lastAdded = ''
+  /** Effects of earlier turns than the cursor's, which an instance asked for when it was resumed: `refill` would not find them. */
+  readonly #late: PendingEffect[] = []
 
   constructor(partition: Partition, store: OrderedStore, admit: (effect: PendingEffect) => boolean) {
     this.#partition = partition
@@ -29,13 +31,22 @@ export class PendingEffects {
 
   /** A new effect. It goes at once if nothing waits in front of it and there is room; else `refill` finds it in the store. */
   add(effect: PendingEffect): void {
-    this.#lastAdded = effectKey(this.#partition, effect.id)
+    const key = effectKey(this.#partition, effect.id, effect.key)
+    if (this.#cursor !== undefined && key <= this.#cursor) {
+      if (this.#late.length > 0 || !this.#admit(effect)) this.#late.push(effect)
+      return
+    }
+    this.#lastAdded = key
     if (this.#behind || !this.#admit(effect)) this.#behind = true
-    else this.#cursor = this.#lastAdded
+    else this.#cursor = key
   }
 
   /** Admits from the store while there is room. Called behind each commit, when the store holds everything added before it. */
   refill(): void {
+    for (let next = this.#late[0]; next !== undefined; next = this.#late[0]) {
+      if (!this.#admit(next)) return
+      this.#late.shift()
+    }
     while (this.#behind) {
       let rows = 0
       for (const { key, value } of this.#store.range('effect', effectRange(this.#partition, this.#cursor, PAGE))) {

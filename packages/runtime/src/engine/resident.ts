@@ -6,7 +6,7 @@
  * 2. A suspended instance stands at the state before the input that it is suspended at; that input and the later ones wait in order.
  */
 import type { Implementation } from '../contract/implement.ts'
-import { CarillonError, toErrorData } from '../errors.ts'
+import { CarillonError } from '../errors.ts'
 import {
   applyInput,
   blockKey,
@@ -26,6 +26,7 @@ import {
   type Summary,
   type Suspension,
   tailKey,
+  toPlainError,
 } from '../core/index.ts'
 import type { OrderedStore, Write } from '../ports/index.ts'
 import { type Input, type InstanceKey, NO_BYTES, type Partition } from '../protocol/index.ts'
@@ -91,7 +92,7 @@ export class Resident {
   }
 
   suspend(seq: number, error: unknown): void {
-    this.suspension = { seq, error: toErrorData(error, 'HANDLER_FAILED') }
+    this.suspension = { seq, error: toPlainError(error, 'HANDLER_FAILED') }
   }
 
   /**

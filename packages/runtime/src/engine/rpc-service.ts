@@ -1,7 +1,7 @@
 /** Answers what is asked of a partition's owner: queries, describe, outcomes, results, lists. Nothing here is durable. */
 import { validate } from '../contract/schema.ts'
-import { decodeSummary, digestOf, type Instance, instanceOfRecordKey, recordRange, statusOf } from '../core/index.ts'
-import { CarillonError, toErrorData } from '../errors.ts'
+import { decodeSummary, digestOf, type Instance, instanceOfRecordKey, recordRange, statusOf, toPlainError } from '../core/index.ts'
+import { CarillonError } from '../errors.ts'
 import type { Clock, OrderedStore } from '../ports/index.ts'
 import {
   copyValue,
@@ -35,6 +35,8 @@ export interface RpcServiceOptions {
   readonly store: OrderedStore
   readonly clock: Clock
   readonly turns: Mutex
+  /** Everything up to here has been applied, in every partition of this engine. */
+  readonly appliedSeq: () => number
 }
 
 export class RpcService {
@@ -57,7 +59,7 @@ export class RpcService {
       response = { ok: true, value: await this.#handle(partition, decodeValue(bytes) as RpcRequest) }
       return encodeValue(response)
     } catch (error) {
-      return encodeValue({ ok: false, error: toErrorData(error, 'QUERY_FAILED') })
+      return encodeValue({ ok: false, error: toPlainError(error, 'QUERY_FAILED') })
     }
   }
 
@@ -138,7 +140,8 @@ export class RpcService {
 
   async #applied(partition: Partition, seq: number, waitMs: number): Promise<void> {
     const deadlineMs = this.#options.clock.nowMs() + Math.min(waitMs, RPC_WAIT_MS_MAX)
-    while (partition.position < seq) {
+    // The position of a partition without inputs of late is behind.
+    while (partition.position < seq && this.#options.appliedSeq() < seq) {
       if (!(await this.#pause(deadlineMs, 2))) throw new CarillonError('TIMEOUT', `partition ${partition.number} has applied seq ${partition.position}, not yet ${seq}: ask again`)
     }
   }

@@ -1,33 +1,10 @@
-import { readFileSync } from 'node:fs'
-
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
 import { encodeToken } from './ids.ts'
 import { fnv1a32, partitionOf } from './partition.ts'
 
-interface Vectors {
-  readonly partitions: readonly {
-    readonly type: string
-    readonly id: string
-    readonly tokens: readonly string[]
-    readonly of: Readonly<Record<string, number>>
-  }[]
-}
-
-/** Published with the protocol: producers in other languages check themselves against it. */
-const vectors = JSON.parse(readFileSync(new URL('./test-vectors.json', import.meta.url), 'utf8')) as Vectors
-
 describe('the partition of an instance', () => {
-  it('is that of the published vectors', () => {
-    for (const { type, id, tokens, of } of vectors.partitions) {
-      expect([encodeToken(type), encodeToken(id)]).toEqual(tokens)
-      for (const [partitions, partition] of Object.entries(of)) {
-        expect(partitionOf(encodeToken(type), encodeToken(id), Number(partitions))).toBe(partition)
-      }
-    }
-  })
-
   it('hashes type and id as one text, without a separator', () => {
     expect(partitionOf(encodeToken('ab'), encodeToken('c'), 16_384)).toBe(
       partitionOf(encodeToken('a'), encodeToken('bc'), 16_384),
