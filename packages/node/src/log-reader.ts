@@ -41,9 +41,9 @@ const BUFFER_BYTES_MAX = 32 * 1024 * 1024
 /** What a buffered message costs beside its payload. */
 const MESSAGE_OVERHEAD_BYTES = 512
 const BACKOFF_MS = 50
-const BACKOFF_MAX_MS = 1000
+const BACKOFF_MAX_MS = 400
 /** A cluster that is starting may say for a moment that there is no stream. */
-const MISSING_MAX = 4
+const MISSING_MAX = 5
 
 export class JetStreamLogReader implements LogReader {
   readonly #nc: NatsConnection

@@ -8,14 +8,16 @@
  * 1. `openNatsProcess` resolves only when the server that answers on the port is the one it started.
  * 2. When this process ends, even by SIGKILL, the server ends: the watchdog reads a pipe that only this process holds
  *    open.
- * 3. A signal to the terminal's process group does not reach the server: its owner decides when it stops.
+ * 3. A store directory always has the same server name: in a cluster, the name is who the server is, and under another
+ *    one its streams would miss a member for ever.
+ * 4. A signal to the terminal's process group does not reach the server: its owner decides when it stops.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
-import { join } from 'node:path'
+import { join, resolve as resolvePath } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
 import { CarillonError } from '@carillon/runtime'
@@ -27,6 +29,8 @@ export interface NatsProcessOptions {
   readonly storeDir: string
   /** The client port; a free one when undefined. */
   readonly port?: number
+  /** The server's name; by default one that follows from the store directory. */
+  readonly name?: string
   /** More lines of nats-server configuration, at the top level of the file. */
   readonly config?: string
   /** More lines inside the `jetstream` block, for example `sync_interval: always`. */
@@ -58,6 +62,7 @@ const POLL_MS = 20
 /** Another program may take the free port before the server does. */
 const PORT_ATTEMPTS_MAX = 3
 const LOG_LINES_KEPT = 40
+const NAME_DIGITS = 16
 
 /**
  * Starts a nats-server with JetStream and waits until it answers.
@@ -89,13 +94,15 @@ export async function freePort(): Promise<number> {
 }
 
 async function start(options: NatsProcessOptions, port: number): Promise<NatsProcess> {
-  const name = `carillon-${randomUUID()}`
+  const name = options.name ?? nameOf(options.storeDir)
+  await removePortsFiles(options.storeDir)
   const configPath = join(options.storeDir, 'nats-server.conf')
   await writeFile(configPath, configOf(options, port, name))
   const child = spawn(options.path, ['-c', configPath], { stdio: ['ignore', 'ignore', 'pipe'], detached: true })
   const lines = collectLines(child, options.log)
   const exited = new Promise<void>((resolve) => {
-    child.once('exit', () => resolve())
+    // Behind `exit`: what the server wrote last has been read by then.
+    child.once('close', () => resolve())
     child.once('error', (error) => {
       lines.push(String(error))
       resolve()
@@ -104,9 +111,13 @@ async function start(options: NatsProcessOptions, port: number): Promise<NatsPro
   const watchdog = child.pid === undefined ? undefined : watch(child.pid)
   child.once('exit', () => watchdog?.end())
 
-  const failure = await waitUntilReady(port, name, child, options.readyTimeoutMs ?? READY_TIMEOUT_MS)
+  const failure = await waitUntilReady(
+    { port, name, child, dir: options.storeDir },
+    options.readyTimeoutMs ?? READY_TIMEOUT_MS,
+  )
   if (failure === undefined) return handleOf(child, port, exited)
   child.kill('SIGKILL')
+  await exited
   const tail = lines.map((line) => `\n  ${line}`).join('')
   throw new CarillonError('SERVER_UNREACHABLE', `${options.path} on port ${port} ${failure}; its log ends with:${tail}`)
 }
@@ -140,6 +151,7 @@ function configOf(options: NatsProcessOptions, port: number, name: string): stri
     `server_name: ${JSON.stringify(name)}`,
     `host: ${HOST}`,
     `port: ${port}`,
+    `ports_file_dir: ${JSON.stringify(options.storeDir)}`,
     `jetstream { store_dir: ${JSON.stringify(options.storeDir)}\n${options.jetstreamConfig ?? ''}\n}`,
     options.config ?? '',
     '',
@@ -199,21 +211,37 @@ function collectLines(child: ChildProcess, log: ((line: string) => void) | undef
   return lines
 }
 
+interface Starting {
+  readonly port: number
+  readonly name: string
+  readonly child: ChildProcess
+  readonly dir: string
+}
+
 /** Undefined when the server is ready, else what went wrong. */
-async function waitUntilReady(
-  port: number,
-  name: string,
-  child: ChildProcess,
-  timeoutMs: number,
-): Promise<string | undefined> {
+async function waitUntilReady({ port, name, child, dir }: Starting, timeoutMs: number): Promise<string | undefined> {
   const deadline = performance.now() + timeoutMs
   while (performance.now() < deadline) {
     if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null)
       return 'ended before it was ready'
-    if ((await serverNameAt(port)) === name) return undefined
+    // The server writes the file, named after its process id, when it listens: another one on the port does not (invariant 1).
+    const hasWritten = (await portsFiles(dir)).some((file) => file.endsWith(`_${child.pid}.ports`))
+    if (hasWritten && (await serverNameAt(port)) === name) return undefined
     await delay(POLL_MS)
   }
   return `did not answer within ${timeoutMs} ms`
+}
+
+function nameOf(storeDir: string): string {
+  return `carillon-${createHash('sha256').update(resolvePath(storeDir)).digest('hex').slice(0, NAME_DIGITS)}`
+}
+
+async function portsFiles(dir: string): Promise<string[]> {
+  return (await readdir(dir)).filter((file) => file.endsWith('.ports'))
+}
+
+async function removePortsFiles(dir: string): Promise<void> {
+  for (const file of await portsFiles(dir)) await rm(join(dir, file), { force: true })
 }
 
 /** The server_name of the INFO line that a NATS server sends first, or undefined (invariant 1). */

@@ -120,6 +120,19 @@ describe('PipelinedPublisher against a server', () => {
     expect(await Promise.all([ack, second])).toMatchObject([{ seq: 1 }, { seq: 2 }])
   })
 
+  it('holds back a message while the one before it on its key is refused, though its own publish would succeed', async () => {
+    open()
+    const { outMsgs } = nc.stats()
+    const first = publish('1', 'a')
+    // By then the first waits for 400 ms before it is sent again.
+    await vi.waitFor(() => expect(nc.stats().outMsgs).toBeGreaterThanOrEqual(outMsgs + 4), WAIT)
+    await create()
+    const [second, other] = [publish('1', 'b'), publish('2', 'c')]
+    expect(await other).toMatchObject({ seq: 1 })
+    expect(await Promise.all([first, second])).toMatchObject([{ seq: 2 }, { seq: 3 }])
+    expect((await stored()).map(idOf)).toEqual(['c', 'a', 'b'])
+  })
+
   it('gives up after its budget, and takes the rest of the key with it', async () => {
     open({ retryBudgetMs: 300 })
     const results = await Promise.allSettled([publish('1', 'a'), publish('1', 'b'), publish('2', 'c')])

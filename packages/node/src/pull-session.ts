@@ -49,7 +49,7 @@ const PULL_EXPIRES_MS = 20_000
  * A consumer that nobody pulls from, because the reader stands still or is gone, is dropped by the server after this.
  */
 const INACTIVE_MS = 60_000
-const REQUEST_TIMEOUT_MS = 2000
+const REQUEST_TIMEOUT_MS = 1000
 /** Bytes of one pull. Above the largest message, else the server would refuse it for ever. */
 export const PULL_BYTES_MAX = 4 * 1024 * 1024
 

@@ -3,7 +3,8 @@ import { CarillonError } from '@carillon/runtime'
 import type { LogBounds } from '@carillon/runtime/ports'
 import type { NatsConnection } from '@nats-io/transport-node'
 
-const REQUEST_TIMEOUT_MS = 2000
+/** While a cluster elects, requests get no answer: asking again soon finds the new leader soon. */
+const REQUEST_TIMEOUT_MS = 1000
 const STREAM_NOT_FOUND = 10059
 
 interface StreamInfo {
