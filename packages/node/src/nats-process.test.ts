@@ -64,7 +64,7 @@ describe('openNatsProcess', () => {
   it('quotes the log of a server that does not start', async () => {
     await expect(start({ config: 'nonsense: {' })).rejects.toMatchObject({
       code: 'SERVER_UNREACHABLE',
-      message: expect.stringContaining('nats-server.conf'),
+      message: expect.stringContaining('Parse error on line'),
     })
   })
 
