@@ -1,7 +1,11 @@
 /**
  * The node process under `carillon dev`.
  *
- * Owns: one child process. It is in a group of its own, so that Ctrl-C in the terminal reaches dev alone, and it stops by itself when dev is gone.
+ * Owns: one child process, and a watchdog over it.
+ *
+ * Invariants
+ * 1. Ctrl-C in the terminal reaches dev alone: the child is in a group of its own.
+ * 2. When dev is gone, however it went, the node drains, or is ended by the watchdog if an author's code keeps it from that.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { constants } from 'node:os'
@@ -19,8 +23,10 @@ export interface DevNode {
 }
 
 const BIN = fileURLToPath(new URL('../../bin/carillon.js', import.meta.url))
-/** Longer than a node takes to drain by itself. */
-const STOP_MS_MAX = 30_000
+/** A node that takes longer is stuck in an author's code, and ending it loses nothing. */
+const STOP_SECONDS_MAX = 5
+/** Waits for the end of a pipe that only dev holds open, grants the node its time, and ends it. */
+const WATCHDOG = `cat >/dev/null; sleep ${STOP_SECONDS_MAX}; kill -KILL "$1" 2>/dev/null`
 
 /** Starts `carillon node` with the arguments. Its log goes to this process's stderr. */
 export function startDevNode(args: readonly string[], onReady: (message: ReadyMessage) => void): DevNode {
@@ -35,12 +41,37 @@ export function startDevNode(args: readonly string[], onReady: (message: ReadyMe
     child.once('error', () => resolve(1))
     child.once('exit', (code, signal) => resolve(code ?? 128 + constants.signals[signal ?? 'SIGKILL']))
   })
-  return { exited, kill: () => void child.kill('SIGKILL'), stop: () => stop(child, exited) }
+  const watchdog = watchOver(child)
+  child.once('exit', watchdog.end)
+  const kill = (): void => {
+    child.kill('SIGKILL')
+    watchdog.end()
+  }
+  return { exited, kill, stop: () => stop(child, exited) }
 }
 
 async function stop(child: ChildProcess, exited: Promise<number>): Promise<void> {
   child.kill('SIGTERM')
-  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS_MAX)
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_SECONDS_MAX * 1000)
   await exited
   clearTimeout(timer)
+}
+
+function watchOver({ pid }: ChildProcess): { readonly end: () => void } {
+  if (pid === undefined || process.platform === 'win32') return { end: () => undefined }
+  const watchdog = spawn('/bin/sh', ['-c', WATCHDOG, 'sh', String(pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  })
+  watchdog.on('error', () => undefined)
+  return { end: () => void (watchdog.pid !== undefined && endGroup(watchdog.pid)) }
+}
+
+/** The shell and what it runs: both are in the group that `detached` made. */
+function endGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // It has ended already.
+  }
 }

@@ -9,6 +9,7 @@ import { createProgram } from './program.ts'
 /** Runs one command. Sets the exit code; the process ends by itself when nothing is left to do. */
 export async function main(argv: readonly string[] = process.argv): Promise<void> {
   endQuietlyOnClosedPipe()
+  dropEmptyVariables()
   const error = await run(argv)
   if (error === undefined) return
   printError(error, argv.includes('--json'))
@@ -34,6 +35,12 @@ function toUsageError({ code, exitCode, message }: CommanderError): CarillonErro
     'CONFIG_INVALID',
     `${message.replace(/^error: /, '').replace(/\.$/, '')}: see carillon --help`,
   )
+}
+
+/** An empty variable is an absent one: compose files and shells pass on what was never set as empty text. */
+function dropEmptyVariables(): void {
+  for (const [name, value] of Object.entries(process.env))
+    if (name.startsWith('CARILLON_') && value === '') delete process.env[name]
 }
 
 /** `carillon history … | head` ends when head does. */

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { Command } from 'commander'
 
 import { addDevCommand } from './dev-command.ts'
+import { addDoctorCommand } from './doctor-command.ts'
 import { EXIT_CODES_HELP } from './exit-codes.ts'
 import { addHealthCommand } from './health-command.ts'
 import { addNodeCommand } from './node-command.ts'
@@ -33,6 +34,7 @@ export function createProgram(): Command {
   addSendCommands(program)
   addReadCommands(program)
   addHealthCommand(program)
+  addDoctorCommand(program)
   return program
 }
 

@@ -58,7 +58,7 @@ export async function runDev(given: readonly string[], flags: DevFlags): Promise
   const binary = await findNatsServer()
   const dataDir = resolve(flags.dataDir)
   const lock = await openDataDir(dataDir)
-  const session: Session = { files, flags, dataDir, logger }
+  const session: Session = { wasReady: false, files, flags, dataDir, logger }
   try {
     const port = await choosePort(flags.port, logger)
     const nats = await openNatsProcess({
@@ -75,6 +75,8 @@ export async function runDev(given: readonly string[], flags: DevFlags): Promise
 }
 
 interface Session {
+  /** The first steps have been told. */
+  wasReady: boolean
   readonly files: readonly string[]
   readonly flags: DevFlags
   readonly dataDir: string
@@ -157,8 +159,11 @@ function nodeArguments({ files, flags, dataDir }: Session, nats: NatsProcess): s
   return [...options, ...(json === true ? ['--json'] : []), '--workflows', ...files]
 }
 
-function announce({ flags, dataDir }: Session, { url, port }: NatsProcess, { workflows }: ReadyMessage): void {
+function announce(session: Session, { url, port }: NatsProcess, { workflows }: ReadyMessage): void {
+  const { flags, dataDir, wasReady } = session
+  session.wasReady = true
   if (flags.json === true) return printJson({ event: 'ready', url, namespace: flags.namespace, dataDir, workflows })
+  if (wasReady) return print('ready again')
   const servers = port === PORT_DEFAULT ? undefined : url
   for (const line of formatFirstSteps({ url, servers, namespace: flags.namespace, dataDir, workflows })) print(line)
 }

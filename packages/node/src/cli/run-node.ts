@@ -7,6 +7,7 @@ import type { Logger } from 'pino'
 import { loadWorkflows } from '../load-workflows.ts'
 import { type CarillonNode, openNode, type Workflows } from '../node.ts'
 import { type ConnectionFlags, toNatsOptions } from './connection-options.ts'
+import { requireRoom } from './data-room.ts'
 import { tellReady } from './dev-message.ts'
 import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
 import { parseFailpoint } from './failpoint.ts'
@@ -46,13 +47,17 @@ export async function runNode(flags: NodeFlags): Promise<number> {
   })
   watchLastResort(logger)
   const workflows = await loadWorkflows(splitList(flags.workflows))
+  const { namespace, dataDir, name = hostname() } = flags
+  const types = workflows.implementations.map(({ contract }) => contract.name)
+  logger.info({ name, namespace, dataDir, workflows: types }, 'opening the node')
+  requireRoom(dataDir)
   const opening = openNode(toNodeOptions(flags, workflows, logger))
   const node = await orStopped(opening, stop)
   if (node === undefined) {
     logger.info({ by: await stop.requested }, 'stopped before the node was open')
     return EXIT_OK
   }
-  const status = openStatusWriter(flags.dataDir, { name: flags.name ?? hostname(), namespace: flags.namespace }, logger)
+  const status = openStatusWriter(dataDir, { name, namespace }, logger)
   try {
     return await serve(node, { workflows, status, stop, logger })
   } finally {
@@ -72,13 +77,14 @@ async function serve(node: CarillonNode, { workflows, status, stop, logger }: Se
     if (stop.isRequested) return
     status.enter('live')
     tellReady(workflows)
-    logger.info({ workflows: workflows.implementations.map(({ contract }) => contract.name) }, 'the node is ready')
+    logger.info({}, 'the node is ready')
   })
   try {
     const by = await Promise.race([stop.requested, node.failed, live.then(() => stop.requested)])
     logger.info({ by }, 'draining')
   } catch (error) {
-    await drain(node, status, logger)
+    // What ended the node is the error; that it cannot drain after it is a consequence.
+    await drain(node, status, logger).catch((late: unknown) => logger.warn({ error: late }, 'the node could not drain'))
     throw error
   }
   return drain(node, status, logger)

@@ -1,0 +1,270 @@
+/** The commands of a producer, against a node that runs as a process. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+import { startTestServer, type TestServer } from '../src/testing/nats-process.ts'
+import { type CliEnd, type CliProcess, endAll, errorLine, runCli, startCli } from './cli/cli-process.ts'
+import { makeWorkflowFolder, type WorkflowFolder } from './cli/workflow-folder.ts'
+
+let server: TestServer
+let folder: WorkflowFolder
+let node: CliProcess
+
+beforeAll(async () => {
+  server = await startTestServer()
+  folder = makeWorkflowFolder()
+  node = await startNode({ TEST_BROKEN: '1' })
+})
+afterAll(async () => {
+  await endAll()
+  await server?.stop()
+  folder?.remove()
+})
+
+async function startNode(env: Record<string, string>): Promise<CliProcess> {
+  const args = [
+    'node',
+    '--servers',
+    server.url,
+    '--data-dir',
+    folder.file('data'),
+    '--workflows',
+    folder.file('workflow.ts'),
+  ]
+  const started = startCli(args, { env })
+  await started.says('the node is ready')
+  return started
+}
+
+function carillon(...args: string[]): Promise<CliEnd> {
+  return runCli(args, { env: { CARILLON_SERVERS: server.url } })
+}
+
+/** What a command that succeeds prints. */
+async function output(...args: string[]): Promise<string> {
+  const end = await carillon(...args)
+  expect(end).toMatchObject({ code: 0, stderr: '' })
+  return end.stdout
+}
+
+async function json(...args: string[]): Promise<unknown> {
+  return JSON.parse(await output(...args, '--json')) as unknown
+}
+
+describe('inputs', () => {
+  it('starts an instance with its input', async () => {
+    expect(await output('start', 'counter', 'started', '{"total": 7}', '--wait', 'applied')).toMatch(
+      /^applied at seq \d+, id \S+\n$/,
+    )
+    expect(await json('query', 'counter', 'started', 'total')).toBe(7)
+  })
+
+  it('tells that an instance runs already, or goes on with it', async () => {
+    await output('start', 'counter', 'twice', '{"total": 1}', '--wait', 'applied')
+    const again = await carillon('start', 'counter', 'twice', '{"total": 2}', '--wait', 'applied')
+    expect(again.code).toBe(1)
+    expect(errorLine(again)).toMatch(/^error ALREADY_STARTED: /)
+    await output('start', 'counter', 'twice', '{"total": 2}', '--wait', 'applied', '--if-running', 'use')
+    expect(await json('query', 'counter', 'twice', 'total')).toBe(1)
+  })
+
+  it('sends a signal once, however often it is repeated with its id', async () => {
+    const first = await json('signal', 'counter', 'once', 'add', '{"n": 5}', '--id', 'order-1', '--wait', 'applied')
+    expect(first).toMatchObject({ id: 'order-1', duplicate: false, seq: expect.any(Number) as number })
+    expect(
+      await output('signal', 'counter', 'once', 'add', '{"n": 5}', '--id', 'order-1', '--wait', 'applied'),
+    ).toContain('a repeat')
+    expect(await json('query', 'counter', 'once', 'total')).toBe(5)
+  })
+
+  it('takes the payload from stdin', async () => {
+    const env = { CARILLON_SERVERS: server.url }
+    expect((await runCli(['signal', 'counter', 'piped', 'add', '-'], { env, input: '{"n": 11}\n' })).code).toBe(0)
+    expect(await json('query', 'counter', 'piped', 'total')).toBe(11)
+  })
+
+  it('signals with a start in one input', async () => {
+    await output('signal', 'counter', 'both', 'add', '{"n": 1}', '--start', '{"total": 100}', '--wait', 'applied')
+    expect(await json('query', 'counter', 'both', 'total')).toBe(101)
+    expect(await output('history', 'counter', 'both')).toMatch(/\bstart\b/)
+  })
+
+  it('updates, and prints what the handler returns', async () => {
+    await output('signal', 'counter', 'updated', 'add', '{"n": 10}')
+    expect(await output('update', 'counter', 'updated', 'take', '{"n": 4}')).toBe('{\n  "left": 6\n}\n')
+    expect(await json('update', 'counter', 'updated', 'take', '{"n": 1}')).toEqual({ left: 5 })
+  })
+})
+
+describe('reads', () => {
+  it('queries with an input', async () => {
+    await output('signal', 'counter', 'asked', 'add', '{"n": 2}')
+    expect(await output('query', 'counter', 'asked', 'plus', '{"n": 40}')).toBe('42\n')
+  })
+
+  it('waits for the result of an instance', async () => {
+    await output('signal', 'counter', 'closing', 'add', '{"n": 3}')
+    const waiting = json('result', 'counter', 'closing', '--timeout', '10s')
+    await output('signal', 'counter', 'closing', 'close')
+    expect(await waiting).toEqual({ total: 3 })
+  })
+
+  it('ends with 1 when the workflow failed', async () => {
+    await output('signal', 'counter', 'failing', 'give_up')
+    const end = await carillon('result', 'counter', 'failing', '--timeout', '10s')
+    expect(end.code).toBe(1)
+    expect(errorLine(end)).toBe('error WORKFLOW_FAILED: given up')
+  })
+
+  it('ends with 8 when the result is not there in time', async () => {
+    await output('signal', 'counter', 'open', 'add', '{"n": 3}')
+    const end = await carillon('result', 'counter', 'open', '--timeout', '300ms')
+    expect(end.code).toBe(8)
+    expect(errorLine(end)).toMatch(/^error TIMEOUT: .*ask again$/)
+  })
+
+  it('describes an instance', async () => {
+    await output('signal', 'counter', 'described', 'add', '{"n": 3}', '--wait', 'applied')
+    expect(await output('describe', 'counter', 'described')).toMatch(/^instance +counter\/described\nstatus +running\n/)
+    expect(await json('describe', 'counter', 'described')).toMatchObject({
+      type: 'counter',
+      id: 'described',
+      status: 'running',
+      knownIds: 1,
+    })
+  })
+
+  it('gives the history, an input a line', async () => {
+    for (const n of [1, 2, 3]) await output('signal', 'counter', 'told', 'add', `{"n": ${n}}`, '--id', `id-${n}`)
+    const table = await output('history', 'counter', 'told')
+    expect(table).toMatch(/^SEQ +TIME +KIND +NAME +ID +PAYLOAD\n\d+ +\S+Z +signal +add +id-1 +\{"n":1\}\n/)
+    const lines = (await output('history', 'counter', 'told', '--json'))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { seq: number })
+    expect(lines).toMatchObject([1, 2, 3].map((n) => ({ kind: 'signal', name: 'add', id: `id-${n}`, payload: { n } })))
+    const rest = await output('history', 'counter', 'told', '--from', String(lines[1]?.seq), '--limit', '1', '--json')
+    expect(JSON.parse(rest)).toMatchObject({ id: 'id-2' })
+  })
+
+  it('lists by type and status, page by page', async () => {
+    const ids = ['page-a', 'page-b', 'page-c', 'page-d', 'page-e']
+    await Promise.all(ids.map((id) => output('signal', 'counter', id, 'close', '--wait', 'applied')))
+    const seen: string[] = []
+    let after: string[] = []
+    do {
+      const page = (await json('list', '--type', 'counter', '--status', 'completed', '--limit', '2', ...after)) as {
+        rows: { id: string; status: string }[]
+        next: string | null
+      }
+      expect(page.rows.length).toBeLessThanOrEqual(2)
+      expect(page.rows.every(({ status }) => status === 'completed')).toBe(true)
+      seen.push(...page.rows.map(({ id }) => id))
+      after = page.next === null ? [] : ['--after', page.next]
+    } while (after.length > 0)
+    expect(seen).toEqual(expect.arrayContaining(ids))
+    expect(new Set(seen).size).toBe(seen.length)
+    const page = await carillon('list', '--limit', '1')
+    expect(page.stdout).toMatch(/^TYPE +ID +STATUS +STARTED +SEQ\ncounter /)
+    expect(page.stderr).toMatch(/^more: --after '\d+/)
+    expect(await output('list', '--type', 'nothing')).toBe('no instances\n')
+  })
+})
+
+describe('what is refused', () => {
+  it.each([
+    [
+      'a payload that is no JSON',
+      ['signal', 'counter', 'x', 'add', '{n: 1}'],
+      2,
+      /^error INVALID_PAYLOAD: .*quote it for the shell/,
+    ],
+    ['a bad id', ['signal', 'counter', 'a\nb', 'add', '{}'], 2, /^error INVALID_ID: .*control character/],
+    [
+      'an unknown option',
+      ['list', '--limt', '3'],
+      2,
+      /^error CONFIG_INVALID: unknown option '--limt'.*see carillon --help$/,
+    ],
+    ['an option that is no number', ['list', '--limit', 'many'], 2, /^error CONFIG_INVALID: .*whole number/],
+    ['a duration without a unit', ['result', 'counter', 'x', '--timeout', '10'], 2, /^error CONFIG_INVALID: .*'30s'/],
+    ['a missing argument', ['signal', 'counter', 'x'], 2, /^error CONFIG_INVALID: missing required argument 'name'/],
+    ['an unknown command', ['singal'], 2, /^error CONFIG_INVALID: unknown command 'singal'.*signal/],
+    ['a cursor that is none', ['list', '--after', 'x'], 2, /^error CONFIG_INVALID: after is "x"/],
+    ['an instance that is not there', ['query', 'counter', 'nobody', 'total'], 1, /^error NOT_FOUND: /],
+    ['a query that nobody declared', ['query', 'counter', 'asked', 'totals'], 1, /^error UNKNOWN_NAME: .*total, plus/],
+    [
+      'another namespace',
+      ['list', '--namespace', 'other', '--connect-timeout', '300ms'],
+      2,
+      /^error CONFIG_INVALID: there is no Carillon cluster in namespace other/,
+    ],
+  ])('%s', async (_, args, code, message) => {
+    const end = await carillon(...args)
+    expect(end.code).toBe(code)
+    expect(end.stdout).toBe('')
+    expect(errorLine(end)).toMatch(message)
+  })
+
+  it('is told as JSON with --json', async () => {
+    const end = await carillon('query', 'counter', 'nobody', 'total', '--json')
+    expect(JSON.parse(errorLine(end))).toMatchObject({
+      error: { code: 'NOT_FOUND', message: expect.stringContaining('counter/nobody') as string },
+    })
+  })
+})
+
+describe('help', () => {
+  it('shows examples and the exit codes', async () => {
+    const text = await output('--help')
+    expect(text).toContain('carillon dev workflow.ts')
+    expect(text).toMatch(/^ {2}3 +no NATS server answered$/m)
+    expect(await output('signal', '--help')).toContain('Examples:')
+  })
+
+  it('has an example for every command', async () => {
+    const commands = [...(await output('--help')).matchAll(/^ {2}([a-z]+) (?:\[|<)/gm)]
+      .map(([, name]) => name ?? '')
+      .filter((name) => name !== 'help')
+    expect(commands).toEqual(
+      expect.arrayContaining([
+        'dev',
+        'node',
+        'start',
+        'signal',
+        'update',
+        'query',
+        'result',
+        'describe',
+        'list',
+        'history',
+        'resume',
+        'doctor',
+        'health',
+      ]),
+    )
+    const texts = await Promise.all(commands.map((name) => output(name, '--help')))
+    for (const [i, text] of texts.entries()) expect(text).toContain(`$ carillon ${commands[i]}`)
+    for (const text of texts) expect(text).toContain('--json')
+  })
+
+  it('prints the version', async () => {
+    expect(await output('--version')).toMatch(/^\d+\.\d+\.\d+\n$/)
+  })
+})
+
+describe('a suspended instance', () => {
+  it('is listed, tells why, and goes on when it is resumed with repaired code', async () => {
+    await output('signal', 'counter', 'tripped', 'add', '{"n": 1}')
+    const refused = await carillon('signal', 'counter', 'tripped', 'trip', '--wait', 'applied')
+    expect(errorLine(refused)).toMatch(/^error SUSPENDED: .*the handler is broken/)
+    expect(refused.code).toBe(1)
+    await output('signal', 'counter', 'tripped', 'add', '{"n": 2}')
+    expect(await output('list', '--status', 'suspended')).toMatch(/^counter +tripped +suspended /m)
+    expect(await output('describe', 'counter', 'tripped')).toMatch(/^suspended +at seq \d+: .*the handler is broken$/m)
+
+    expect((await node.stop()).code).toBe(0)
+    node = await startNode({ TEST_BROKEN: '0' })
+    expect(await output('resume', 'counter', 'tripped', '--wait', 'applied')).toMatch(/^applied at seq /)
+    expect(await json('query', 'counter', 'tripped', 'total')).toBe(1003)
+  })
+})
