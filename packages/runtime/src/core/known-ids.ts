@@ -39,6 +39,9 @@ const INDEX_BYTES = 12
 export class KnownIds {
   readonly #max: number
   readonly #waiting = new Map<string, number>()
+  /** The id added last, if it waits: nearly always it is settled before the next one comes, and never needs the map. */
+  #newest: string | undefined
+  #newestSeq = 0
   readonly #blocks = new Map<number, Uint8Array>()
   readonly #index = new FingerprintIndex()
   #head = new KnownIdWriter()
@@ -68,7 +71,7 @@ export class KnownIds {
   }
 
   get size(): number {
-    return (this.#next - this.#first) * BLOCK_IDS + this.#head.count + this.#waiting.size
+    return (this.#next - this.#first) * BLOCK_IDS + this.#head.count + this.#waiting.size + (this.#newest === undefined ? 0 : 1)
   }
 
   /** Estimated bytes in memory. */
@@ -78,7 +81,7 @@ export class KnownIds {
 
   /** What is remembered of an id. Its outcome is undefined while its input waits. */
   get(id: string): KnownId | undefined {
-    const seq = this.#waiting.size === 0 ? undefined : this.#waiting.get(id)
+    const seq = id === this.#newest ? this.#newestSeq : this.#waiting.size === 0 ? undefined : this.#waiting.get(id)
     if (seq !== undefined) return { id, seq, outcome: undefined }
     for (const place of this.#index.find(this.#fingerprint(id))) {
       const block = Math.floor(place / BLOCK_IDS)
@@ -91,20 +94,22 @@ export class KnownIds {
 
   /** Remembers a new id. It must not be known. */
   add(id: string, seq: number): void {
-    this.#waiting.set(id, seq)
+    this.#keepNewest()
+    this.#newest = id
+    this.#newestSeq = seq
   }
 
   /** The input of an id has ended. Later calls for the same id change nothing. */
   settle(id: string, outcome: Outcome): void {
-    const seq = this.#waiting.get(id)
+    const seq = this.#takeWaiting(id)
     if (seq === undefined) return
-    this.#waiting.delete(id)
     this.#index.add(this.#fingerprint(id), this.#next * BLOCK_IDS + this.#head.count)
     this.#head.write({ id, seq, outcome })
     if (this.#head.count === BLOCK_IDS) this.#fullBlock()
   }
 
   saveHead(): KnownHead {
+    this.#keepNewest()
     return { first: this.#first, next: this.#next, head: this.#head.bytes(), waiting: [...this.#waiting] }
   }
 
@@ -120,6 +125,21 @@ export class KnownIds {
   /** Everything, in a canonical form: for digests. */
   canonical(): unknown {
     return [[...this.#blocks.keys()].toSorted((a, b) => a - b).map((block) => this.#blocks.get(block)), this.saveHead()]
+  }
+
+  #takeWaiting(id: string): number | undefined {
+    if (id === this.#newest) {
+      this.#newest = undefined
+      return this.#newestSeq
+    }
+    const seq = this.#waiting.get(id)
+    this.#waiting.delete(id)
+    return seq
+  }
+
+  #keepNewest(): void {
+    if (this.#newest !== undefined) this.#waiting.set(this.#newest, this.#newestSeq)
+    this.#newest = undefined
   }
 
   #fullBlock(): void {

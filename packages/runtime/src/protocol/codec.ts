@@ -6,7 +6,7 @@
  * 2. An object that occurs twice is refused: after a restore it would be two objects, and the state would depend on when it was saved.
  * 3. The verdict on a payload depends on its bytes alone, so every node reaches the same one.
  */
-import { decode, decodeTimestampExtension, Encoder, EXT_TIMESTAMP, ExtensionCodec } from '@msgpack/msgpack'
+import { decode, Decoder, decodeTimestampExtension, Encoder, EXT_TIMESTAMP, ExtensionCodec } from '@msgpack/msgpack'
 
 import { CarillonError } from '../errors.ts'
 import { DEPTH_MAX } from './limits.ts'
@@ -74,6 +74,7 @@ extensions.register({
 // One stateful encoder per ordering: it owns a growing buffer, and its depth check is the one of DEPTH_MAX.
 const plainEncoder = createEncoder({ objects: new Set(), sortKeys: false, hasNested: false })
 const sortedEncoder = createEncoder({ objects: new Set(), sortKeys: true, hasNested: false })
+const decoder = new Decoder<Seen>({ extensionCodec: extensions, context: plainEncoder.seen })
 
 /**
  * Encodes a value as msgpack. `undefined` as a whole is no bytes at all; in an object its key is left out.
@@ -101,7 +102,7 @@ export function decodeValue(bytes: Uint8Array): unknown {
   let value: unknown
   try {
     checkMsgpack(bytes)
-    value = decode(bytes, { extensionCodec: extensions, context: plainEncoder.seen })
+    value = decoder.decode(bytes)
   } catch (error) {
     if (error instanceof CarillonError) throw error
     throw new CarillonError('INVALID_PAYLOAD', `the msgpack payload of ${bytes.length} bytes cannot be read: ${String(error)}`, { cause: error })

@@ -35,7 +35,31 @@ const FIXED_BYTES: Readonly<Record<number, number>> = {
  * @throws INVALID_PAYLOAD when it is cut off, claims more elements than it has bytes, holds text that is not UTF-8, or is nested over 64 levels deep.
  */
 export function checkMsgpack(bytes: Uint8Array): void {
-  new Scan(bytes).run()
+  if (bytes.length > PLAIN_BYTES_MAX || !isPlain(bytes)) new Scan(bytes).run()
+}
+
+/** Payloads up to here are looked at in the short way first: they cannot be nested too deep. */
+const PLAIN_BYTES_MAX = DEPTH_MAX
+
+/** True when the bytes are small numbers of small things in ASCII, as most payloads are: one pass without bookkeeping. */
+function isPlain(bytes: Uint8Array): boolean {
+  let at = 0
+  for (let expected = 1; expected > 0; expected--) {
+    const first = bytes[at++]
+    if (first === undefined) return false
+    if (first < 0x80 || first >= 0xe0 || first === 0xc0 || first === 0xc2 || first === 0xc3) continue
+    if (first < 0x90) expected += (first & 0x0f) * 2
+    else if (first < 0xa0) expected += first & 0x0f
+    else if (first < 0xc0 || first === 0xd9) {
+      const end = first === 0xd9 ? at + 1 + (bytes[at++] ?? 0) : at + (first & 0x1f)
+      for (; at < end; at++) if ((bytes[at] ?? 0xff) >= 0x80) return false
+    } else {
+      const length = FIXED_BYTES[first]
+      if (length === undefined) return false
+      at += length - 1
+    }
+  }
+  return at <= bytes.length
 }
 
 class Scan {
