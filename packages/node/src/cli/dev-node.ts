@@ -26,7 +26,11 @@ const BIN = fileURLToPath(new URL('../../bin/carillon.js', import.meta.url))
 /** A node that takes longer is stuck in an author's code, and ending it loses nothing. */
 const STOP_SECONDS_MAX = 5
 /** Waits for the end of a pipe that only dev holds open, grants the node its time, and ends it. */
-const WATCHDOG = `cat >/dev/null; sleep ${STOP_SECONDS_MAX}; kill -KILL "$1" 2>/dev/null`
+const WATCHDOG = `
+cat >/dev/null
+i=0
+while [ $i -lt ${STOP_SECONDS_MAX} ] && kill -0 "$1" 2>/dev/null; do sleep 1; i=$((i + 1)); done
+kill -KILL "$1" 2>/dev/null`
 
 /** Starts `carillon node` with the arguments. Its log goes to this process's stderr. */
 export function startDevNode(args: readonly string[], onReady: (message: ReadyMessage) => void): DevNode {

@@ -128,7 +128,7 @@ async function runNodes(session: Session, { nats, watch, stop, current }: Tree):
       logger.warn({ code: event.code }, 'the node has ended: waiting for a change of the sources')
       event = await Promise.race([stopped, noServer, changed])
     }
-    if (event.kind === 'stop') return
+    if (event.kind === 'stop') return logger.info({ by: await stop.requested }, 'stopping')
     if (event.kind === 'no-server')
       throw new CarillonError(
         'SERVER_UNREACHABLE',

@@ -106,6 +106,11 @@ export async function endAll(): Promise<void> {
   await Promise.all([...running].map((cli) => cli.exited))
 }
 
+/** Asks what a test left running to stop, and waits. */
+export async function stopAll(): Promise<void> {
+  await Promise.all([...running].map((cli) => cli.stop()))
+}
+
 /** Waits for a condition. */
 export async function until(
   condition: () => boolean | Promise<boolean>,

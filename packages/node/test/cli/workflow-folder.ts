@@ -33,7 +33,7 @@ export default implement(Counter, {
     trip(ctx) { if (isBroken) throw new Error('the handler is broken'); ctx.state.total += 1000 },
     async hold(ctx) { await ctx.activities.hold(); ctx.state.total += 100 },
     async forget(ctx) { await ctx.activities.forget() },
-    spin() { for (;;); },
+    spin() { console.error('spinning'); for (;;); },
   },
   updates: { take(ctx, { n }) { ctx.state.total -= n; return { left: ctx.state.total } } },
   queries: { total: (state) => state.total, plus: (state, { n }) => state.total + n },
