@@ -29,6 +29,8 @@ const { values } = parseArgs({
     'lines-per-second': { type: 'string', default: '420' },
     /** How long a month of the programme lasts. */
     month: { type: 'string', default: '4 seconds' },
+    /** Leaves the folder with the node's log, its data, the journal and what the partner got. */
+    keep: { type: 'boolean', default: false },
   },
 })
 
@@ -40,7 +42,7 @@ async function main(): Promise<number> {
   // Whoever read the output is gone.
   process.stdout.on('error', () => stop.abort())
   const folder = await mkdtemp(join(tmpdir(), 'carillon-demo-'))
-  const closers: (() => Promise<void>)[] = [() => rm(folder, { recursive: true, force: true })]
+  const closers = [() => (values.keep ? tellKept(folder) : rm(folder, { recursive: true, force: true }))]
   try {
     return (await openAndRun(folder, stop.signal, (close) => closers.push(close))) ? 0 : 1
   } catch (error) {
@@ -75,6 +77,10 @@ async function openAndRun(
   )
   const linesPerSecond = Number(values['lines-per-second'])
   return runDemo({ carillon, node, progress, feedPath: values.feed, feedText, partnerPath, linesPerSecond, signal })
+}
+
+async function tellKept(folder: string): Promise<void> {
+  console.log(`kept: ${folder}`)
 }
 
 function nodeArgs(servers: string, folder: string, partner: string): readonly string[] {

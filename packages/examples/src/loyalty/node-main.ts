@@ -9,6 +9,9 @@ import { createLoyaltyActivities } from './activities.ts'
 import { FilePartner } from './partner.ts'
 import { createLoyalty } from './workflow.ts'
 
+/** How long the node may take to end in order. Past that it ends as in a crash, which loses nothing either. */
+const STOP_WITHIN_MS = 5_000
+
 const { values } = parseArgs({
   options: {
     servers: { type: 'string', default: 'nats://127.0.0.1:4222' },
@@ -19,7 +22,8 @@ const { values } = parseArgs({
   },
 })
 
-const logger = pino()
+const stopped = untilStopped()
+const logger = pino({ serializers: { error: pino.stdSerializers.err } })
 const partner = await FilePartner.open({ path: values.partner, answerMs: Number(values['partner-answer-ms']) })
 const node = await openNode({
   servers: values.servers,
@@ -30,12 +34,6 @@ const node = await openNode({
   },
   logger,
 })
-
-const stop = new AbortController()
-for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort())
-// Started by another program, it ends with that program, however that goes.
-process.once('disconnect', () => stop.abort())
-const stopped = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))
 
 try {
   await Promise.race([node.caughtUp, node.failed, stopped])
@@ -48,4 +46,17 @@ try {
   await node.close()
   await partner.close()
   if (process.connected) process.disconnect()
+}
+
+/** Resolves when the node is told to stop, or when the program that started it is gone, however it went. */
+function untilStopped(): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = (): void => {
+      setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref()
+      resolve()
+    }
+    for (const name of ['SIGINT', 'SIGTERM', 'disconnect']) process.once(name, stop)
+    // That program may have gone before this line.
+    if (process.send !== undefined && !process.connected) stop()
+  })
 }
