@@ -39,7 +39,7 @@ export class Instance {
   readonly id: string
   readonly implementation: Implementation
   readonly context: InstanceContext
-  readonly data: InstanceData
+  data: InstanceData
   waits = new Waits()
   /** Set while a turn of this instance runs. */
   turn: Turn | undefined

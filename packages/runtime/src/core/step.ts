@@ -10,6 +10,7 @@ import { CarillonError, toErrorData } from '../errors.ts'
 import { type Input, type Outcome, PROTOCOL_VERSION } from '../protocol/index.ts'
 import type { Effect } from './effect.ts'
 import type { Instance } from './instance.ts'
+import { emptyData } from './instance-data.ts'
 import { stepAdmin } from './step-admin.ts'
 import { stepActivity, stepTimer } from './step-result.ts'
 import { stepSignal } from './step-signal.ts'
@@ -64,8 +65,10 @@ function endTurn(instance: Instance, turn: Turn): TurnResult {
   leaveTurn()
   instance.turn = undefined
   if (instance.poison !== undefined) return { kind: 'poisoned', error: instance.poison.error }
+  // An absent instance leaves memory when it pleases the host: it must remember nothing until it is started.
+  if (instance.data.phase.kind === 'absent') instance.data = emptyData(instance.implementation.knownIdsMax)
+  else instance.data.timeMs = turn.nowMs
   instance.data.seq = turn.seq
-  instance.data.timeMs = turn.nowMs
   return { kind: 'applied', effects: turn.effects }
 }
 

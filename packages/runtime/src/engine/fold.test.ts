@@ -1,0 +1,436 @@
+/** Properties of the fold: whatever happens between two inputs, the same inputs give the same instances and the same effects. */
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+
+import { digestOf, installGuards } from '../core/index.ts'
+import { defineWorkflow, implement, type } from '../index.ts'
+import type { Table, Write } from '../ports/index.ts'
+import {
+  type Input,
+  type InputKind,
+  type InstanceKey,
+  parseKey,
+  type Partition as PartitionNumber,
+  typeTokenOf,
+} from '../protocol/index.ts'
+import { inputOf } from '../testing/instance-bench.ts'
+import { MemoryDisk, MemoryStore } from '../testing/memory-store.ts'
+import { Partition, type PartitionSink } from './partition.ts'
+
+installGuards()
+
+const Entity = defineWorkflow('entity', {
+  signals: {
+    add: type<number>(),
+    act: type<number>(),
+    two: type<number>(),
+    detach: type<number>(),
+    timer: type<number>(),
+    cancel: type<number>(),
+    sleepy: type<number>(),
+    until: type<number>(),
+    draw: type<number>(),
+    done: type<number>(),
+    boom: type<number>(),
+    race: type<number>(),
+  },
+  updates: { take: { input: type<number>(), output: type<{ left: number }>() } },
+  activities: { call: { input: type<number>(), output: type<number>() } },
+})
+
+const entity = implement(Entity, {
+  startOnSignal: true,
+  knownIdsMax: 64,
+  state: () => ({
+    sum: 0,
+    log: [] as unknown[],
+    bag: new Map<string, number>(),
+    seen: new Set<number>(),
+    at: new Date(0),
+    big: 0n,
+  }),
+  on: {
+    add(ctx, n) {
+      ctx.state.sum += n
+      ctx.state.bag.set(`k${n % 5}`, n)
+      ctx.state.seen.add(n)
+      ctx.state.big += BigInt(n) ** 20n
+    },
+    async act(ctx, n) {
+      ctx.state.log.push(['begin', n])
+      const answer = await ctx.activities.call(n)
+      ctx.state.log.push(['end', answer])
+      ctx.state.sum += answer
+    },
+    async two(ctx, n) {
+      const [a, b] = await Promise.all([ctx.activities.call(n), ctx.activities.call(n + 1)])
+      ctx.state.sum += a * b
+      await ctx.sleep(n)
+      ctx.state.log.push(ctx.random())
+    },
+    detach(ctx, n) {
+      void ctx.activities.call(n).then(
+        (answer) => ctx.state.log.push(['late', answer]),
+        () => ctx.state.log.push(['never']),
+      )
+    },
+    timer: (ctx, n) => ctx.timers.once.set(n),
+    cancel: (ctx) => ctx.timers.once.cancel(),
+    async sleepy(ctx, n) {
+      await ctx.sleep(n)
+      ctx.state.at = new Date()
+    },
+    async until(ctx, n) {
+      ctx.state.log.push(await ctx.condition(() => ctx.state.sum > n, n))
+    },
+    draw: (ctx) => void ctx.state.log.push(ctx.uuid(), Math.random(), Date.now()),
+    done: (ctx, n) => ctx.complete(n),
+    boom() {
+      throw new Error('boom')
+    },
+    async race(ctx, n) {
+      await Promise.race([ctx.activities.call(n), ctx.sleep(n)])
+      ctx.state.log.push('raced')
+    },
+  },
+  updates: {
+    take(ctx, n) {
+      ctx.state.sum -= n
+      return { left: ctx.state.sum }
+    },
+  },
+  timers: {
+    once: { run: (ctx) => void ctx.state.log.push(['once', ctx.now()]) },
+    often: { every: 50, run: async (ctx) => void (ctx.state.sum += await ctx.activities.call(1)) },
+  },
+})
+
+const Flow = defineWorkflow('flow', {
+  signals: { go: type<number>(), item: type<number>(), bump: type<number>() },
+  activities: { call: { input: type<number>(), output: type<number>() } },
+})
+
+const flow = implement(Flow, {
+  startOnSignal: true,
+  state: () => ({ sum: 0, log: [] as unknown[] }),
+  on: { bump: (ctx, n) => void (ctx.state.sum += n) },
+  async run(ctx) {
+    for (;;) {
+      const { name, payload: n } = await (n3() === 0 ? ctx.receive() : ctx.receive('go', 'item'))
+      ctx.state.log.push(name, n)
+      if (n % 4 === 0) ctx.state.sum += await ctx.activities.call(n)
+      if (n % 4 === 1) await ctx.sleep(n)
+      if (n % 4 === 2) ctx.state.log.push(await ctx.condition(() => ctx.state.sum > n, n * 3))
+      if (n % 7 === 6) return { sum: ctx.state.sum }
+    }
+    function n3(): number {
+      return Math.floor(ctx.random() * 3)
+    }
+  },
+})
+
+const KEYS = ['entity.a', 'entity.b', 'flow.c', 'flow.d'] as const satisfies readonly InstanceKey[]
+const IMPLEMENTATIONS = new Map([
+  ['entity', entity],
+  ['flow', flow],
+])
+const PARTITION = 0 as PartitionNumber
+/** Room between two inputs of a program, for repeats. */
+const SEQ_STEP = 10
+
+interface Keyed {
+  readonly key: InstanceKey
+  readonly input: Input
+}
+
+/** One partition over a store: what the engine does with it, without the engine. */
+class Fold {
+  store: MemoryStore
+  partition: Partition
+  readonly counts = { applied: 0, duplicate: 0, ignored: 0, dead: 0, suspended: 0 }
+
+  constructor(disk = new MemoryDisk()) {
+    this.store = new MemoryStore({ disk })
+    this.partition = this.#open()
+  }
+
+  async apply({ key, input }: Keyed): Promise<void> {
+    await this.partition.apply(input.seq, '', { kind: 'input', partition: PARTITION, key, input }, () => input)
+  }
+
+  async commit(): Promise<void> {
+    const writes: Write[] = []
+    await this.partition.collect(writes)
+    await this.store.commit(writes)
+    this.partition.committed()
+  }
+
+  /** Loses what is in memory; the store is as of the last commit. */
+  crash(): void {
+    this.store.crash()
+    this.store = new MemoryStore({ disk: this.store.disk })
+    this.partition = this.#open()
+  }
+
+  /** Everything that must be the same, however the inputs were folded. */
+  async outcome(): Promise<unknown> {
+    await this.commit()
+    const instances: unknown[] = []
+    for (const key of KEYS) instances.push(await this.#describe(key))
+    return { instances, position: this.partition.position, effects: this.#rows('effect'), timers: this.#rows('timer') }
+  }
+
+  async #describe(key: InstanceKey): Promise<unknown> {
+    const found = await this.partition.find(key)
+    if (found === undefined) return { key }
+    const { data, isQuiescent } = found.instance
+    // Without the position: a repeat moves it.
+    const digest = digestOf({ ...data, seq: 0, timeMs: 0 })
+    return {
+      key,
+      digest,
+      isQuiescent,
+      suspendedAt: found.suspension?.seq,
+      parked: found.parked(this.store).map(({ seq }) => seq),
+    }
+  }
+
+  #rows(table: Table): readonly string[] {
+    return [...this.store.range(table, { from: '', to: '~' })].map(
+      ({ key, value }) => `${key} ${Buffer.from(value).toString('hex')}`,
+    )
+  }
+
+  #open(): Partition {
+    const nothing = (): void => {}
+    const sink: PartitionSink = {
+      activity: nothing,
+      activityDone: nothing,
+      timer: nothing,
+      timerDone: nothing,
+      dead: nothing,
+      reply: nothing,
+      log: nothing,
+      closed: nothing,
+      suspended: nothing,
+      count: (what) => (this.counts[what] += 1),
+    }
+    return new Partition({ number: PARTITION, store: this.store, implementations: IMPLEMENTATIONS, sink })
+  }
+}
+
+interface Move {
+  readonly instance: number
+  readonly what: number
+  readonly argument: number
+  readonly id: number | undefined
+  readonly laterMs: number
+}
+
+const move: fc.Arbitrary<Move> = fc.record({
+  instance: fc.nat(KEYS.length - 1),
+  what: fc.nat(99),
+  argument: fc.nat(30),
+  id: fc.option(fc.nat(12), { nil: undefined }),
+  laterMs: fc.nat(40),
+})
+
+/** The inputs that a program of moves comes to: results and firings are those that the instances then wait for. */
+async function inputsOf(moves: readonly Move[]): Promise<readonly Keyed[]> {
+  const fold = new Fold()
+  const inputs: Keyed[] = []
+  let timeMs = 1_000_000
+  const push = async (
+    key: InstanceKey,
+    kind: InputKind,
+    name: string,
+    payload: unknown,
+    id?: string,
+  ): Promise<void> => {
+    const input = { ...inputOf((inputs.length + 1) * SEQ_STEP, kind, name, payload), timeMs, id }
+    inputs.push({ key, input })
+    await fold.apply({ key, input })
+  }
+  // What an absent instance was sent leaves no trace in it: a repeat of that, once it is started, is a new input.
+  for (const key of KEYS) await push(key, 'start', '', {})
+  for (const { instance, what, argument, id, laterMs } of moves) {
+    const key = KEYS[instance] as InstanceKey
+    timeMs += laterMs
+    const inputId = id === undefined ? undefined : `id-${id}`
+    const data = (await fold.partition.find(key))?.instance.data
+    const activity = [...(data?.activities.keys() ?? [])][argument % 3]
+    const timer = [
+      ...(data?.timers.values() ?? []),
+      ...[...(data?.sleeps ?? [])].map(([effect, dueMs]) => ({ effect, dueMs })),
+    ][argument % 3]
+    if (what < 35 && activity !== undefined) {
+      const outcome =
+        what === 0 ? { ok: false, error: { code: 'ACTIVITY_FAILED', message: 'no' } } : { ok: true, value: argument }
+      await push(key, 'activity', 'call', { effect: activity, outcome })
+    } else if (what < 50 && timer !== undefined) {
+      // Some come early.
+      if (what < 47) timeMs = Math.max(timeMs, timer.dueMs)
+      await push(key, 'timer', 'x', timer)
+    } else if (what < 54) await push(key, 'admin', 'resume', undefined)
+    else if (what < 56) await push(key, 'start', '', { ifRunning: 'use' }, inputId)
+    else if (what < 58) await push(key, 'signal', 'nope', 1, inputId)
+    else
+      await push(
+        key,
+        what < 62 && typeTokenOf(key) === 'entity' ? 'update' : 'signal',
+        nameOf(key, what),
+        argument,
+        inputId,
+      )
+  }
+  return inputs
+}
+
+function nameOf(key: InstanceKey, what: number): string {
+  if (parseKey(key).type === 'flow') return ['go', 'item', 'bump'][what % 3] as string
+  if (what < 62) return 'take'
+  const names = [
+    'add',
+    'act',
+    'two',
+    'detach',
+    'timer',
+    'cancel',
+    'sleepy',
+    'until',
+    'draw',
+    'race',
+    'add',
+    'act',
+    'timer',
+  ]
+  if (what >= 98) return 'boom'
+  return what === 97 ? 'done' : (names[what % names.length] as string)
+}
+
+async function foldOnce(inputs: readonly Keyed[]): Promise<unknown> {
+  const fold = new Fold()
+  for (const input of inputs) await fold.apply(input)
+  return fold.outcome()
+}
+
+const moves = fc.array(move, { minLength: 1, maxLength: 60, size: 'max' })
+
+describe('the fold', () => {
+  it('G4: gives the same instances, pending effects and timers again (replay equals live)', async () => {
+    let waited = 0
+    await fc.assert(
+      fc.asyncProperty(moves, async (program) => {
+        const inputs = await inputsOf(program)
+        const first = (await foldOnce(inputs)) as { readonly effects: readonly unknown[] }
+        waited += first.effects.length
+        expect(await foldOnce(inputs)).toEqual(first)
+      }),
+      { numRuns: 60 },
+    )
+    // Else the programs would prove nothing about code that waits.
+    expect(waited).toBeGreaterThan(50)
+  })
+
+  it('G4: goes on from a crash after any commit as if there had been none (snapshot plus suffix equals full replay)', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        moves,
+        fc.array(fc.constantFrom('commit', 'crash', 'go on', 'go on'), { minLength: 60, maxLength: 60 }),
+        async (program, events) => {
+          const inputs = await inputsOf(program)
+          const fold = new Fold()
+          for (let at = 0; at < inputs.length; at++) {
+            await fold.apply(inputs[at] as Keyed)
+            const event = events[at % events.length]
+            if (event === 'commit') await fold.commit()
+            if (event !== 'crash') continue
+            fold.crash()
+            // The journal is read again from the saved position.
+            const { position } = fold.partition
+            for (const again of inputs.slice(0, at + 1)) if (again.input.seq > position) await fold.apply(again)
+          }
+          expect(await fold.outcome()).toEqual(await foldOnce(inputs))
+        },
+      ),
+      { numRuns: 120 },
+    )
+  })
+
+  it('G4: is the same when instances leave memory and come back between any two inputs (passivation)', async () => {
+    await fc.assert(
+      fc.asyncProperty(moves, fc.array(fc.boolean(), { minLength: 60, maxLength: 60 }), async (program, drops) => {
+        const inputs = await inputsOf(program)
+        const fold = new Fold()
+        for (const [at, input] of inputs.entries()) {
+          await fold.apply(input)
+          if (drops[at] !== true) continue
+          await fold.commit()
+          fold.partition.passivate(() => false)
+          expect(fold.partition.residents).toBe(0)
+        }
+        expect(await fold.outcome()).toEqual(await foldOnce(inputs))
+      }),
+      { numRuns: 120 },
+    )
+  })
+
+  it('G3: is not changed by repeats of inputs, at any later point, in memory or not', async () => {
+    let repeated = 0
+    await fc.assert(
+      fc.asyncProperty(
+        moves,
+        fc.array(fc.tuple(fc.nat(59), fc.nat(59), fc.boolean()), { minLength: 5, maxLength: 20 }),
+        async (program, repeats) => {
+          // Every sender gives an id, and none is used twice.
+          const inputs = (await inputsOf(program.map((one) => ({ ...one, id: undefined })))).map(({ key, input }) => ({
+            key,
+            input: withId(input),
+          }))
+          const last = (inputs.length + 1) * SEQ_STEP
+          const ends = KEYS.map((key, index) => ({
+            key,
+            input: { ...inputOf(last + index, 'admin', 'resume'), timeMs: 9_000_000_000 },
+          }))
+          const fold = new Fold()
+          for (const [at, keyed] of inputs.entries()) {
+            await fold.apply(keyed)
+            for (const [index, [original, behind, isDropped]] of repeats.entries()) {
+              const first = inputs[original % inputs.length] as Keyed
+              if (behind % inputs.length !== at || first.input.seq > keyed.input.seq || index >= SEQ_STEP - 1) continue
+              if (isDropped) {
+                await fold.commit()
+                fold.partition.passivate(() => false)
+              }
+              repeated += 1
+              await fold.apply({
+                key: first.key,
+                input: { ...first.input, seq: keyed.input.seq + 1 + index, timeMs: keyed.input.timeMs },
+              })
+            }
+          }
+          const reference = new Fold()
+          for (const keyed of inputs) await reference.apply(keyed)
+          for (const end of ends) {
+            await fold.apply(end)
+            await reference.apply(end)
+          }
+          expect(withoutParked(await fold.outcome())).toEqual(withoutParked(await reference.outcome()))
+        },
+      ),
+      { numRuns: 120 },
+    )
+    expect(repeated).toBeGreaterThan(100)
+  })
+})
+
+/** As the client does it: its inputs have an id; results and firings are known by their effect. */
+function withId(input: Input): Input {
+  return input.kind === 'activity' || input.kind === 'timer' ? input : { ...input, id: `only-${input.seq}` }
+}
+
+/** Of a suspended instance, repeats wait like any other input until it is resumed. */
+function withoutParked(outcome: unknown): unknown {
+  const { instances, ...rest } = outcome as { readonly instances: readonly object[] }
+  return { ...rest, instances: instances.map((row) => Object.assign({}, row, { parked: undefined })) }
+}

@@ -1,0 +1,306 @@
+/**
+ * An engine on ports in memory, which a test drives by hand: inputs, time, crashes.
+ *
+ * Invariants
+ * 1. Nothing of an engine that crashed reaches the world any more: no append, no message, no alarm, no commit.
+ */
+import type { ActivityImplementations } from '../contract/activities.ts'
+import type { Implementation } from '../contract/implement.ts'
+import { Engine, type EngineLimits } from '../engine/index.ts'
+import { CarillonError } from '../errors.ts'
+import type { AppendOptions, Bus, Clock, InputLog, Logger, LogReader } from '../ports/index.ts'
+import {
+  decodeValue,
+  encodeToken,
+  encodeValue,
+  HEADERS,
+  type InputKind,
+  type InstanceKey,
+  type Partition,
+  type ReplyPayload,
+  type RpcRequest,
+  type RpcResponse,
+  Subjects,
+} from '../protocol/index.ts'
+import { MemoryBus } from './memory-bus.ts'
+import { MemoryLog, type MemoryLogOptions } from './memory-log.ts'
+import { MemoryDisk, MemoryStore, type MemoryStoreOptions } from './memory-store.ts'
+import { VirtualClock } from './virtual-clock.ts'
+
+export interface WorldOptions {
+  readonly partitions?: number
+  readonly onAppend?: MemoryLogOptions['onAppend']
+}
+
+export interface LifeOptions {
+  readonly implementations: readonly Implementation[]
+  readonly activities?: readonly ActivityImplementations[]
+  readonly limits?: Partial<EngineLimits>
+  readonly gate?: MemoryStoreOptions['gate']
+}
+
+export interface SendOptions {
+  readonly id?: string
+  readonly reply?: string
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export interface DeadMessage {
+  readonly subject: string
+  readonly natsId: string | undefined
+  readonly reason: string | undefined
+  /** The input's place in the journal. */
+  readonly seq: number
+}
+
+/** One engine from its start to its end. */
+interface Life {
+  isOver: boolean
+  readonly readers: LogReader[]
+  readonly store: MemoryStore
+  readonly engine: Engine
+}
+
+/** Rounds of the host's event loop that a condition may take. */
+const ROUNDS_MAX = 20_000
+/** So many rounds without any change count as quiet: half a second of the world's time. */
+const QUIET_ROUNDS = 50
+const DEAD_PREFIX = 'test.dead.'
+
+export class EngineWorld {
+  readonly clock = new VirtualClock()
+  readonly bus = new MemoryBus()
+  readonly subjects: Subjects
+  readonly log: MemoryLog
+  /** What the engines reported as the reason why they cannot go on. */
+  readonly failures: unknown[] = []
+  readonly lines: { readonly level: string; readonly message: string; readonly fields: object }[] = []
+  /** What is in the dead-letter stream, in order. */
+  readonly deadLetters: DeadMessage[] = []
+  disk = new MemoryDisk()
+  /** Asked for every dead letter that is to be stored. */
+  onBury: (() => 'lost' | undefined) | undefined
+  #life: Life | undefined
+
+  constructor({ partitions = 4, onAppend }: WorldOptions = {}) {
+    this.subjects = new Subjects('test', partitions)
+    this.log = new MemoryLog({
+      subjects: this.subjects,
+      clock: this.clock,
+      ...(onAppend === undefined ? {} : { onAppend }),
+    })
+  }
+
+  get engine(): Engine {
+    return this.#current().engine
+  }
+
+  get store(): MemoryStore {
+    return this.#current().store
+  }
+
+  /** Starts an engine over the disk as it is; resolves when effects go out. */
+  async start(options: LifeOptions): Promise<void> {
+    await this.open(options)
+    let isLive = false
+    this.engine.caughtUp.then(
+      () => (isLive = true),
+      () => {},
+    )
+    await this.until(() => isLive || this.failures.length > 0)
+  }
+
+  /** Starts an engine. Throws as `Engine.start`. */
+  async open({ implementations, activities = [], limits, gate }: LifeOptions): Promise<void> {
+    const store = new MemoryStore({ disk: this.disk, ...(gate === undefined ? {} : { gate }) })
+    this.#life = undefined
+    const ports = this.#portsOf(() => this.#life)
+    const engine = new Engine({
+      subjects: this.subjects,
+      partitions: Array.from({ length: this.subjects.partitions }, (_, number) => number as Partition),
+      implementations,
+      activities,
+      store,
+      ...ports,
+      onFailed: (error) => void this.failures.push(error),
+      ...(limits === undefined ? {} : { limits }),
+    })
+    this.#life = { isOver: false, readers: [], store, engine }
+    await engine.start()
+  }
+
+  /** Ends the engine as a planned stop does. */
+  async stop(): Promise<void> {
+    const { engine, store } = this.#current()
+    let isClosed = false
+    const closed = engine.close().then(() => (isClosed = true))
+    await this.until(() => isClosed)
+    await closed
+    await store.close()
+  }
+
+  /** Ends the engine as kill -9 does. */
+  async crash(): Promise<void> {
+    const life = this.#current()
+    life.isOver = true
+    life.store.crash()
+    for (const reader of life.readers) reader.close().catch(() => {})
+    await this.clock.yield()
+  }
+
+  /** Stores an input; gives its sequence. */
+  send(
+    type: string,
+    id: string,
+    kind: InputKind,
+    name: string,
+    payload?: unknown,
+    { id: inputId, reply, headers }: SendOptions = {},
+  ): number {
+    const subject = this.subjects.log(
+      encodeToken(type),
+      encodeToken(id),
+      kind,
+      kind === 'start' ? undefined : encodeToken(name),
+    )
+    const own: Record<string, string> = { [HEADERS.encoding]: 'msgpack', ...headers }
+    if (inputId !== undefined) own[HEADERS.id] = inputId
+    if (reply !== undefined) own[HEADERS.reply] = reply
+    return this.log.store(subject, { headers: own, payload: encodeValue(payload) })
+  }
+
+  /** Lets time and the engine go on until the condition holds. */
+  async until(condition: () => boolean, stepMs = 10): Promise<void> {
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      if (condition()) return
+      await this.clock.advance(stepMs)
+      await this.clock.yield()
+    }
+    throw new Error(`the condition did not hold within ${ROUNDS_MAX} rounds: ${condition.toString()}`)
+  }
+
+  /** Lets time and the engine go on until the journal has been applied, and nothing has happened for a while. */
+  async settled(): Promise<void> {
+    let quiet = 0
+    let last = ''
+    await this.until(() => {
+      const { position, counts } = this.engine
+      const now = JSON.stringify([
+        position,
+        this.log.lastSeq,
+        counts,
+        this.bus.published.length,
+        this.deadLetters.length,
+      ])
+      quiet = now === last ? quiet + 1 : 0
+      last = now
+      return this.failures.length > 0 || (quiet >= QUIET_ROUNDS && position >= this.log.lastSeq)
+    })
+  }
+
+  /** Asks the engine; gives the value, or throws the error of its answer. */
+  async ask(request: RpcRequest, stepMs = 10): Promise<unknown> {
+    const [type = '', id = ''] = request.op === 'list' ? [] : request.key.split('.')
+    return this.askPartition(this.subjects.partitionOf(type as never, id as never), request, stepMs)
+  }
+
+  async askPartition(partition: Partition, request: RpcRequest, stepMs = 10): Promise<unknown> {
+    let answer: RpcResponse | undefined
+    const asked = this.bus
+      .request(this.subjects.rpc(partition), encodeValue(request))
+      .then((bytes) => (answer = decodeValue(bytes) as RpcResponse))
+    asked.catch(() => undefined)
+    await Promise.race([asked, this.until(() => answer !== undefined, stepMs)])
+    const response = await asked
+    if (response.ok) return response.value
+    throw Object.assign(new Error(response.error.message), {
+      code: response.error.code,
+      details: response.error.details,
+    })
+  }
+
+  async describe(
+    type: string,
+    id: string,
+  ): Promise<{
+    readonly status: string
+    readonly digest: string
+    readonly queued: number
+    readonly suspended?: { readonly seq: number; readonly error: { readonly code: string; readonly message: string } }
+  }> {
+    return (await this.ask({ op: 'describe', key: keyOf(type, id), minSeq: 0 })) as never
+  }
+
+  /** What was sent to an inbox. */
+  replies(inbox: string): readonly ReplyPayload[] {
+    return this.bus.published
+      .filter(({ subject }) => subject === inbox)
+      .map(({ payload }) => decodeValue(payload) as ReplyPayload)
+  }
+
+  /** Dead letters have a stream of their own. */
+  async #bury(subject: string, { headers }: AppendOptions): Promise<number> {
+    await this.clock.yield()
+    if (this.onBury?.() === 'lost')
+      throw new CarillonError('NOT_ACKNOWLEDGED', 'the dead letter was not acknowledged (injected)')
+    return this.deadLetters.push({
+      subject,
+      natsId: headers[HEADERS.natsId],
+      reason: headers[HEADERS.reasonCode],
+      seq: Number(headers[HEADERS.originSeq]),
+    })
+  }
+
+  #current(): Life {
+    if (this.#life === undefined) throw new Error('start an engine first')
+    return this.#life
+  }
+
+  /** The world's ports as one engine sees them (invariant 1). */
+  #portsOf(life: () => Life | undefined): {
+    readonly log: InputLog
+    readonly bus: Bus
+    readonly clock: Clock
+    readonly logger: Logger
+  } {
+    let mine: Life | undefined
+    const isOver = (): boolean => (mine ??= life())?.isOver ?? false
+    const never = new Promise<never>(() => {})
+    const line = (level: string) => (fields: object, message: string) =>
+      void this.lines.push({ level, message, fields })
+    return {
+      log: {
+        bounds: () => this.log.bounds(),
+        read: (options) => {
+          const reader = this.log.read({
+            ...options,
+            onMessages: (messages) => (isOver() ? never : options.onMessages(messages)),
+            onFailed: (error) => (isOver() ? undefined : options.onFailed(error)),
+          })
+          this.#current().readers.push(reader)
+          return reader
+        },
+        append: async (subject, options) => {
+          if (isOver()) return never
+          if (subject.startsWith(DEAD_PREFIX)) return this.#bury(subject, options)
+          const seq = await this.log.append(subject, options)
+          return isOver() ? never : seq
+        },
+      },
+      bus: {
+        publish: (subject, payload) => (isOver() ? undefined : this.bus.publish(subject, payload)),
+        serve: (subject, handle) => this.bus.serve(subject, (payload) => (isOver() ? never : handle(payload))),
+      },
+      clock: {
+        nowMs: () => this.clock.nowMs(),
+        after: (delayMs, callback) => this.clock.after(delayMs, () => (isOver() ? undefined : callback())),
+        yield: () => this.clock.yield(),
+      },
+      logger: { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') },
+    }
+  }
+}
+
+export function keyOf(type: string, id: string): InstanceKey {
+  return `${encodeToken(type)}.${encodeToken(id)}`
+}
