@@ -98,7 +98,8 @@ export class ActivityRunner {
   }
 
   async #run(running: Running): Promise<void> {
-    const outcome = await this.#attempts(running)
+    // What is thrown here, and not in an attempt, is about the options: a wrong duration.
+    const outcome = await this.#attempts(running).catch((error: unknown) => failed(describe(error, 0)))
     if (outcome === undefined) return
     running.phase = 'ended'
     try {
@@ -120,6 +121,7 @@ export class ActivityRunner {
     const contract = type.contract.shape.activities?.[call.name]
     const options: ActivityOptions = { ...contract, ...call.options, retry: { ...contract?.retry, ...call.options?.retry } }
     const { attempts = Infinity, initial = DEFAULTS.initialMs, backoff = DEFAULTS.backoff, max = DEFAULTS.maxMs } = options.retry ?? {}
+    const maxMs = toMs(max)
     let waitMs = toMs(initial)
     for (let attempt = 1; ; attempt++) {
       try {
@@ -130,7 +132,7 @@ export class ActivityRunner {
         if (attempt >= attempts || isFinal(error, options)) return failed(describe(error, attempt))
         this.#options.logger.warn({ activity: call.name, ...parseKey(call.key), attempt, retryInMs: waitMs, error }, 'an attempt of an activity failed')
         if (!(await this.#wait(waitMs, abort.signal))) return undefined
-        waitMs = Math.min(waitMs * backoff, toMs(max))
+        waitMs = Math.min(waitMs * backoff, maxMs)
       }
     }
   }
@@ -207,7 +209,7 @@ function isFinal(error: unknown, { retry }: ActivityOptions): boolean {
   if (name === 'NonRetryable') return true
   const code = codeOf(error)
   // The same value would be refused again.
-  if (code === 'INVALID_PAYLOAD' || code === 'PAYLOAD_TOO_LARGE' || code === 'INVALID_STATE') return true
+  if (code === 'INVALID_PAYLOAD' || code === 'PAYLOAD_TOO_LARGE' || code === 'INVALID_STATE' || code === 'INVALID_DURATION') return true
   const listed = retry?.nonRetryable ?? []
   return (name !== undefined && listed.includes(name)) || (code !== undefined && listed.includes(code))
 }

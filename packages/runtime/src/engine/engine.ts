@@ -223,7 +223,7 @@ export class Engine {
     const { subjects, bus, logger } = this.#options
     for (const [number, partition] of this.#partitions) {
       this.#timers.watch(number)
-      this.#stopServing.push(bus.serve(subjects.rpc(number), (payload) => this.#rpc.answer(partition, payload)))
+      this.#stopServing.push(bus.serve(subjects.rpc(number), (payload) => this.#answer(partition, payload)))
     }
     for (const pending of this.#pending.values()) pending.refill()
     logger.info({ seq: this.#readSeq }, 'caught up: effects go out')
@@ -271,7 +271,7 @@ export class Engine {
     try {
       const writes: Write[] = []
       const news = await this.#turns.run(() => this.#collect(writes, last))
-      if (writes.length === 0) return
+      if (writes.length === 0) return await this.#passivate()
       this.#reach('before-commit')
       const done = this.#options.store.commit(writes)
       this.#reach('in-commit')
@@ -280,7 +280,7 @@ export class Engine {
       this.counts.commits += 1
       for (const partition of this.#partitions.values()) partition.committed()
       for (const tell of news) tell()
-      this.#passivate()
+      await this.#passivate()
       if (!this.#muted) for (const pending of this.#pending.values()) pending.refill()
     } catch (error) {
       this.#fail(error)
@@ -302,15 +302,28 @@ export class Engine {
     return news
   }
 
-  #passivate(): void {
+  get #isFull(): boolean {
     const { residentsMax, residentBytesMax } = this.#limits
-    const count = (): number => this.residents
-    const bytes = (): number => sum(this.#partitions.values(), (partition) => partition.residentBytes)
-    if (count() <= residentsMax && bytes() <= residentBytesMax) return
+    return this.residents > residentsMax || sum(this.#partitions.values(), (partition) => partition.residentBytes) > residentBytesMax
+  }
+
+  /** Between turns (invariant 1): one may be under way for an instance that has just been loaded. */
+  async #passivate(): Promise<void> {
+    if (!this.#isFull) return
+    const { residentsMax, residentBytesMax } = this.#limits
     const share = this.#partitions.size
-    for (const partition of this.#partitions.values()) {
-      partition.passivate(() => partition.residents <= residentsMax / share && partition.residentBytes <= residentBytesMax / share)
-    }
+    await this.#turns.run(async () => {
+      for (const partition of this.#partitions.values()) {
+        partition.passivate(() => partition.residents <= residentsMax / share && partition.residentBytes <= residentBytesMax / share)
+      }
+    })
+  }
+
+  /** Reads bring instances into memory as well; nothing is to be committed behind them. */
+  async #answer(partition: Partition, payload: Uint8Array): Promise<Uint8Array> {
+    const answer = await this.#rpc.answer(partition, payload)
+    if (this.#isFull) this.#planCommit()
+    return answer
   }
 
   /** False when there is no room for it now. */

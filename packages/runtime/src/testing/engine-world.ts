@@ -114,6 +114,7 @@ export class EngineWorld {
   async open({ implementations, activities = [], limits, gate }: LifeOptions): Promise<void> {
     const store = new MemoryStore({ disk: this.disk, ...(gate === undefined ? {} : { gate }) })
     this.#life = undefined
+    this.failures.length = 0
     const ports = this.#portsOf(() => this.#life)
     const engine = new Engine({
       subjects: this.subjects,
