@@ -33,6 +33,8 @@ export type Command =
       readonly residentsMax: number
     }
   | { readonly do: 'close-node' }
+  /** Instances that wait for so many timers each. */
+  | { readonly do: 'sleep'; readonly instances: number; readonly timersEach: number }
   | { readonly do: 'probe'; readonly id: string }
   | { readonly do: 'memory' }
   /** CPU time of the process so far, in milliseconds. */

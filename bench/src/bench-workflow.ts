@@ -35,3 +35,16 @@ export const counterActivities = implementActivities(Counter, { touch: async (am
 export function purchase(i: number): Purchase {
   return { orderId: `order-${String(i).padStart(8, '0')}`, amount: (i % 97) + 1 }
 }
+
+/** An instance that waits for many timers at once, far in the future. */
+export const Sleeper = defineWorkflow('sleeper', { signals: { sleep: type<{ timers: number }>() } })
+
+export const sleeper = implement(Sleeper, {
+  startOnSignal: true,
+  state: () => ({}),
+  on: {
+    async sleep(ctx, { timers }) {
+      await Promise.all(Array.from({ length: timers }, () => ctx.sleep('30 days')))
+    },
+  },
+})

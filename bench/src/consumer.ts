@@ -6,7 +6,7 @@ import { HEADERS, type Partition, Subjects } from '@carillon/runtime/protocol'
 import { connect as connectNats } from '@nats-io/transport-node'
 
 import type { Command } from './bench-types.ts'
-import { Counter, counter, counterActivities, purchase } from './bench-workflow.ts'
+import { Counter, counter, counterActivities, purchase, sleeper } from './bench-workflow.ts'
 import { serveCommands } from './ipc.ts'
 
 const PARTITIONS = 64
@@ -34,7 +34,7 @@ serveCommands(async (command: Command) => {
     case 'open-node':
       node = await openNode({
         ...command,
-        workflows: { implementations: [counter], activities: [counterActivities] },
+        workflows: { implementations: [counter, sleeper], activities: [counterActivities] },
         logger:
           process.env['CARILLON_BENCH_LOG'] === undefined
             ? silentLogger
@@ -56,6 +56,7 @@ serveCommands(async (command: Command) => {
     case 'probe':
       return probe(command.id)
     case 'memory':
+      globalThis.gc?.()
       return { ...process.memoryUsage(), residents: node?.residents ?? 0 }
     default:
       throw new Error(`the consumer does not know ${command.do}`)
@@ -85,7 +86,11 @@ async function consumeRaw(): Promise<typeof raw> {
       throw error
     },
   })
-  return { reader, close: async () => void (await log.close(), await nc.close()) }
+  const close = async (): Promise<void> => {
+    await log.close()
+    await nc.close()
+  }
+  return { reader, close }
 }
 
 async function waitFor(count: number): Promise<void> {

@@ -28,6 +28,8 @@ const SIGNALS = isQuick ? 30_000 : 60_000
 const PINGS = isQuick ? 200 : 500
 const IDLE_INSTANCES = isQuick ? 20_000 : 100_000
 const ACTIVITIES = isQuick ? 5000 : 20_000
+const TIMERS = isQuick ? 100_000 : 1_000_000
+const TIMERS_EACH = 5000
 const RESIDENTS_MAX = 10_000
 
 await main()
@@ -155,9 +157,16 @@ async function measureIdle(server: NatsProcess, producer: Child, dir: string): P
   })
   await owner.ask({ do: 'probe', id: 'idle-0' })
   const after = await owner.ask<Memory>({ do: 'memory' })
+  const { size } = await stat(join(dataDir, 'data.mdb'))
+  await owner.ask({ do: 'mark' })
+  await producer.ask({ do: 'sleep', instances: TIMERS / TIMERS_EACH, timersEach: TIMERS_EACH })
+  await owner.ask({ do: 'await', count: TIMERS / TIMERS_EACH })
+  await owner.ask({ do: 'close-node' })
+  await owner.ask({ do: 'open-node', ...where, dataDir, residentsMax: 1000 })
+  await owner.ask({ do: 'probe', id: 'idle-0' })
+  const withTimers = await owner.ask<Memory>({ do: 'memory' })
   await owner.ask({ do: 'close-node' })
   await owner.end()
-  const { size } = await stat(join(dataDir, 'data.mdb'))
   const started = performance.now()
   const again = new Child('consumer')
   await again.ask({ do: 'open-node', ...where, dataDir, residentsMax: 1000 })
@@ -172,10 +181,13 @@ async function measureIdle(server: NatsProcess, producer: Child, dir: string): P
     memoryBytesEach: Math.max(0, after.rss - before.rss) / IDLE_INSTANCES,
     residents: after.residents,
     restartMs,
+    timers: TIMERS,
+    timerMemoryBytesEach: Math.max(0, withTimers.heapUsed - after.heapUsed) / TIMERS,
   }
 }
 
 interface Memory {
+  readonly heapUsed: number
   readonly rss: number
   readonly residents: number
 }

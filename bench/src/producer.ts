@@ -1,10 +1,10 @@
 /** The producer process: bare JetStream publishes, or the same signals through the client. */
-import { connect, type Carillon } from '@carillon/client'
+import { connect, type Carillon, type SignalItem } from '@carillon/client'
 import { encodeToken, encodeValue, HEADERS, Subjects } from '@carillon/runtime/protocol'
 import { connect as connectNats, headers, type NatsConnection } from '@nats-io/transport-node'
 
 import type { Command, Load } from './bench-types.ts'
-import { Counter, purchase } from './bench-workflow.ts'
+import { Counter, purchase, Sleeper } from './bench-workflow.ts'
 import { serveCommands } from './ipc.ts'
 
 /** As the client's own default, so that both fill the same pipe. */
@@ -33,6 +33,9 @@ serveCommands(async (command: Command) => {
       return undefined
     case 'produce':
       return command.how === 'raw' ? produceRaw(command.load) : produceByClient(command.name, command.load)
+    case 'sleep':
+      await connected().carillon.signalMany(sleepers(command.instances, command.timersEach))
+      return undefined
     case 'ping':
       return command.how === 'raw' ? pingRaw(command) : pingByClient(command)
     default:
@@ -100,6 +103,10 @@ function* signals(
 ): Generator<{ workflow: typeof Counter; id: string; name: 'count' | 'work'; payload: ReturnType<typeof purchase> }> {
   for (let i = 0; i < count; i++)
     yield { workflow: Counter, id: `${prefix}-${i % instances}`, name, payload: purchase(i) }
+}
+
+function* sleepers(instances: number, timers: number): Generator<SignalItem<typeof Sleeper>> {
+  for (let i = 0; i < instances; i++) yield { workflow: Sleeper, id: `sleeper-${i}`, name: 'sleep', payload: { timers } }
 }
 
 type Ping = Command & { readonly do: 'ping' }

@@ -28,6 +28,8 @@ export interface Figures {
     readonly memoryBytesEach: number
     readonly residents: number
     readonly restartMs: number
+    readonly timers: number
+    readonly timerMemoryBytesEach: number
   }
 }
 
@@ -70,6 +72,7 @@ export function printTable({ version, rounds, signals, rates, cpu, pings, idle }
       `${round(idle.restartMs)} ms`,
       '',
     ],
+    [`a pending timer in memory, ${round(idle.timers)} of them`, `${idle.timerMemoryBytesEach.toFixed(1)} B`, ''],
   ])
   console.log('Not measured here: several servers or nodes, fsync at every write, networks, remote disks.')
 }
