@@ -278,6 +278,19 @@ describe('a node', () => {
     expect((await started.stop()).code).toBe(0)
   })
 
+  it('runs workflows that were made with another copy of the runtime', async () => {
+    const other = makeWorkflowFolder()
+    try {
+      other.copyRuntime()
+      const env = { CARILLON_NAMESPACE: 'two-copies', CARILLON_SERVERS: server.url }
+      await readyNode({ cwd: other.path, env })
+      const end = await runCli(['update', 'counter', 'a', 'take', '{"n": 1}'], { env })
+      expect(end).toMatchObject({ code: 0, stdout: '{\n  "left": -1\n}\n' })
+    } finally {
+      other.remove()
+    }
+  })
+
   it('logs JSON lines when stderr is no terminal', async () => {
     const { stdout, stderr } = await (await readyNode()).stop()
     expect(stdout).toBe('')

@@ -8,7 +8,7 @@ import { type Command, Option } from 'commander'
 
 import { parseDuration } from './option-values.ts'
 
-export const DEFAULT_SERVERS = 'nats://localhost:4222'
+const DEFAULT_SERVERS = 'nats://localhost:4222'
 export const DEFAULT_NAMESPACE = 'carillon'
 
 export interface ConnectionFlags {

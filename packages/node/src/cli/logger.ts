@@ -27,7 +27,7 @@ export async function createLogger({ level, json }: LoggerOptions): Promise<Pino
 
 async function prettyDestination(): Promise<DestinationStream> {
   const { build } = await import('pino-pretty')
-  return build({ destination: STDERR, sync: true, translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname' })
+  return build({ destination: STDERR, sync: true, translateTime: 'SYS:HH:MM:ss.l', singleLine: true })
 }
 
 /** Errors with their code; the stack only where it helps, which is where nobody expected the error. */

@@ -7,7 +7,7 @@ import { LOG_LEVELS } from './logger.ts'
 import { parseWhole } from './option-values.ts'
 import type { NodeFlags } from './run-node.ts'
 
-export const DEFAULT_DATA_DIR = '.carillon/node'
+const DEFAULT_DATA_DIR = '.carillon/node'
 
 export function addNodeCommand(program: Command): void {
   const command = program

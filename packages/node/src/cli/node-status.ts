@@ -9,8 +9,8 @@ import { join } from 'node:path'
 
 import type { Logger } from '@carillon/runtime/ports'
 
-export const STATUS_FILE = 'node-status.json'
-export const HEARTBEAT_MS = 2000
+const STATUS_FILE = 'node-status.json'
+const HEARTBEAT_MS = 2000
 /** Five heartbeats: less would call a busy disk a dead node. */
 export const SILENT_MS_MAX = 10_000
 

@@ -49,7 +49,7 @@ export async function runNode(flags: NodeFlags): Promise<number> {
   const workflows = await loadWorkflows(splitList(flags.workflows))
   const { namespace, dataDir, name = hostname() } = flags
   const types = workflows.implementations.map(({ contract }) => contract.name)
-  logger.info({ name, namespace, dataDir, workflows: types }, 'opening the node')
+  logger.info({ node: name, namespace, dataDir, workflows: types }, 'opening the node')
   requireRoom(dataDir)
   const opening = openNode(toNodeOptions(flags, workflows, logger))
   const node = await orStopped(opening, stop)

@@ -1,5 +1,5 @@
 /** Folders as authors have them: a workflow file, and the runtime where Node finds it. */
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -53,6 +53,8 @@ export interface WorkflowFolder {
   readonly path: string
   file(name: string): string
   write(name: string, text: string): void
+  /** Gives the folder a runtime of its own, as a second installation of the package would. */
+  copyRuntime(): void
   remove(): void
 }
 
@@ -67,6 +69,12 @@ export function makeWorkflowFolder(workflow = COUNTER): WorkflowFolder {
     write(name, text) {
       mkdirSync(dirname(join(path, name)), { recursive: true })
       writeFileSync(join(path, name), text)
+    },
+    copyRuntime() {
+      const copy = join(path, 'node_modules/@carillon/runtime')
+      rmSync(copy)
+      for (const part of ['src', 'package.json']) cpSync(join(RUNTIME, part), join(copy, part), { recursive: true })
+      symlinkSync(join(RUNTIME, 'node_modules'), join(copy, 'node_modules'))
     },
     remove: () => rmSync(path, { recursive: true, force: true }),
   }
