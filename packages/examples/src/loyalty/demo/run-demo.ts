@@ -77,7 +77,7 @@ async function replayWithCrash(options: DemoOptions, lines: number, signal: Abor
   }
   let crashed: Promise<void> | undefined
   progress.show(() => {
-    const applied = `a signal is applied ${latencyMs.toFixed(1)} ms after it is sent`
+    const applied = `applied in ${latencyMs.toFixed(1)} ms`
     return `${bar(accepted / lines)} ${accepted}/${lines} lines accepted, ${node.condition}${node.condition.includes('down') ? '' : `, ${applied}`}`
   })
   try {
