@@ -6,6 +6,7 @@ import { type Logger, systemClock } from '@carillon/runtime/ports'
 import { type Door, type Partition, type Subjects } from '@carillon/runtime/protocol'
 import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
 
+import { ActiveNode } from './active-node.ts'
 import { openCluster } from './cluster.ts'
 import { DoorRelay } from './door-relay.ts'
 import { JetStreamLog } from './jetstream-log.ts'
@@ -39,9 +40,14 @@ export interface NodeOptions {
   /** How long to try to reach a server, milliseconds; default 15,000. */
   readonly connectTimeoutMs?: number | undefined
   readonly reach?: ReachFailpoint | undefined
+  /** Gives up waiting, for a server or for another node to be gone, when aborted. */
+  readonly signal?: AbortSignal | undefined
 }
 
 const CONNECT_TIMEOUT_MS = 15_000
+/** Results of activities and timers on their way into the journal get so long when the node closes. */
+const CLOSE_APPENDS_MS = 2000
+const NEVER = new AbortController().signal
 
 /** A running node. */
 export class CarillonNode {
@@ -85,10 +91,13 @@ interface NodeParts {
   readonly engine: Engine
   /** Where the servers do not rewrite the public door. */
   readonly relay: DoorRelay | undefined
+  readonly active: ActiveNode
+  /** Gives up appends that are under way. */
+  readonly appends: AbortController
 }
 
 /**
- * Opens a node, and the cluster if this is its first one. Resolves when it reads the journal.
+ * Opens a node, and the cluster if this is its first one. While another node serves the cluster, it stands by. Resolves when it reads the journal.
  *
  * @throws CarillonError with a next step; docs/errors.md has them all.
  */
@@ -97,24 +106,50 @@ export async function openNode(options: NodeOptions): Promise<CarillonNode> {
   const namespace = options.namespace ?? 'carillon'
   const name = options.name ?? `carillon-node-${process.pid}`
   const deadline = new Deadline(options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS)
-  const nc = await openConnection({ servers: options.servers, name, nats: options.nats ?? {} }, deadline, new AbortController().signal)
+  const nc = await openConnection(
+    { servers: options.servers, name, nats: options.nats ?? {} },
+    deadline,
+    options.signal ?? NEVER,
+  )
   try {
-    return await compose(nc, namespace, options)
+    return await compose(nc, namespace, name, options)
   } catch (error) {
     await nc.close()
     throw error
   }
 }
 
-async function compose(nc: NatsConnection, namespace: string, options: NodeOptions): Promise<CarillonNode> {
+async function compose(
+  nc: NatsConnection,
+  namespace: string,
+  name: string,
+  options: NodeOptions,
+): Promise<CarillonNode> {
   const { logger } = options
-  const { record, subjects } = await openCluster(nc, { namespace, partitions: options.partitions, replicas: options.replicas, door: options.door })
-  const log = new JetStreamLog(nc, subjects, { log: (line) => logger.warn({}, line) })
+  const { record, subjects } = await openCluster(nc, {
+    namespace,
+    partitions: options.partitions,
+    replicas: options.replicas,
+    door: options.door,
+  })
+  const appends = new AbortController()
+  const log = new JetStreamLog(nc, subjects, {
+    publisher: { signal: appends.signal },
+    log: (line) => logger.warn({}, line),
+  })
   const { identity } = await log.bounds()
-  const { store } = await openLmdbStore({ path: options.dataDir, cluster: { clusterId: record.clusterId, clusterName: namespace, logIdentity: identity }, log: logger })
+  const { store } = await openLmdbStore({
+    path: options.dataDir,
+    cluster: { clusterId: record.clusterId, clusterName: namespace, logIdentity: identity },
+    log: logger,
+  })
   let fail: (error: unknown) => void = () => {}
   const failed = new Promise<never>((_, reject) => (fail = reject))
   failed.catch(() => {})
+  const active = await ActiveNode.acquire(
+    { nc, subjects, name, clock: systemClock, logger, onLost: (error) => fail(error) },
+    options.signal ?? NEVER,
+  )
   const engine = new Engine({
     subjects,
     partitions: Array.from({ length: record.partitions }, (_, number) => number as Partition),
@@ -128,8 +163,9 @@ async function compose(nc: NatsConnection, namespace: string, options: NodeOptio
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...(options.reach === undefined ? {} : { reach: options.reach }),
   })
-  const relay = record.door === 'relay' ? new DoorRelay(nc, subjects, { log: (line) => logger.warn({}, line) }) : undefined
-  const parts: NodeParts = { nc, subjects, log, store, engine, relay }
+  const relay =
+    record.door === 'relay' ? new DoorRelay(nc, subjects, { log: (line) => logger.warn({}, line) }) : undefined
+  const parts: NodeParts = { nc, subjects, log, store, engine, relay, active, appends }
   try {
     await engine.start()
     return new CarillonNode(parts, failed)
@@ -139,10 +175,14 @@ async function compose(nc: NatsConnection, namespace: string, options: NodeOptio
   }
 }
 
-async function closeParts({ nc, log, store, engine, relay }: NodeParts): Promise<void> {
+async function closeParts({ nc, log, store, engine, relay, active, appends }: NodeParts): Promise<void> {
+  // What is pending stays pending, so a journal that does not answer holds nobody up.
+  const cancel = systemClock.after(CLOSE_APPENDS_MS, () => appends.abort())
   await relay?.close()
   await engine.close()
+  await active.release()
   await log.close()
+  cancel()
   await store.close()
   await nc.close()
 }
@@ -150,10 +190,17 @@ async function closeParts({ nc, log, store, engine, relay }: NodeParts): Promise
 function checkWorkflows({ implementations, activities }: Workflows): void {
   const names = new Set<string>()
   for (const { contract } of implementations) {
-    if (names.has(contract.name)) throw new CarillonError('INVALID_DEFINITION', `two implementations of the workflow type ${contract.name} were given: pass one`)
+    if (names.has(contract.name))
+      throw new CarillonError(
+        'INVALID_DEFINITION',
+        `two implementations of the workflow type ${contract.name} were given: pass one`,
+      )
     names.add(contract.name)
     const declared = Object.keys(contract.shape.activities ?? {})
     if (declared.length === 0 || activities.some((other) => other.contract.name === contract.name)) continue
-    throw new CarillonError('INVALID_DEFINITION', `no activities were given for ${contract.name}, which declares ${declared.join(', ')}: pass implementActivities(…) for it`)
+    throw new CarillonError(
+      'INVALID_DEFINITION',
+      `no activities were given for ${contract.name}, which declares ${declared.join(', ')}: pass implementActivities(…) for it`,
+    )
   }
 }

@@ -15,6 +15,7 @@ import { CarillonError } from '@carillon/runtime'
 import { type Logger, TABLES } from '@carillon/runtime/ports'
 
 import { sealRow, CHECKSUM_BYTES, tableSeed } from './checksum.ts'
+import { requireRoom } from './data-room.ts'
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
 import { checkDirectory } from './lmdb-check.ts'
 import {
@@ -79,6 +80,7 @@ export async function openLmdbStore(options: OpenLmdbStoreOptions): Promise<Open
   try {
     mkdirSync(path, { recursive: true })
     lock = await lockDirectory(path)
+    requireRoom(path)
     return await openLocked(options, lock)
   } catch (error) {
     lock?.release()

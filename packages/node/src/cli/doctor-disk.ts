@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 
 import { CarillonError } from '@carillon/runtime'
 
-import { probeRoom } from './data-room.ts'
+import { probeRoom } from '../data-room.ts'
 import { formatBytes } from './doctor-server.ts'
 import { fail, type Finding, ok, warn } from './finding.ts'
 

@@ -7,7 +7,6 @@ import type { Logger } from 'pino'
 import { loadWorkflows } from '../load-workflows.ts'
 import { type CarillonNode, openNode, type Workflows } from '../node.ts'
 import { type ConnectionFlags, toNatsOptions } from './connection-options.ts'
-import { requireRoom } from './data-room.ts'
 import { tellReady } from './dev-message.ts'
 import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
 import { parseFailpoint } from './failpoint.ts'
@@ -50,7 +49,6 @@ export async function runNode(flags: NodeFlags): Promise<number> {
   const { namespace, dataDir, name = hostname() } = flags
   const types = workflows.implementations.map(({ contract }) => contract.name)
   logger.info({ node: name, namespace, dataDir, workflows: types }, 'opening the node')
-  requireRoom(dataDir)
   const opening = openNode(toNodeOptions(flags, workflows, logger))
   const node = await orStopped(opening, stop)
   if (node === undefined) {

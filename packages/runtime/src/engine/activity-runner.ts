@@ -15,7 +15,15 @@ import { validate } from '../contract/schema.ts'
 import { CarillonError, codeOf, type ErrorData } from '../errors.ts'
 import { toPlainError } from '../core/index.ts'
 import type { Clock, Logger } from '../ports/index.ts'
-import { decodeValue, encodeValue, type InstanceKey, type Outcome, parseKey, PAYLOAD_BYTES_MAX, typeTokenOf } from '../protocol/index.ts'
+import {
+  decodeValue,
+  encodeValue,
+  type InstanceKey,
+  type Outcome,
+  parseKey,
+  PAYLOAD_BYTES_MAX,
+  typeTokenOf,
+} from '../protocol/index.ts'
 import type { ActivityCall } from './pending-effect.ts'
 
 const DEFAULTS = { startToCloseMs: 60_000, initialMs: 200, backoff: 2, maxMs: 60_000 } as const
@@ -69,14 +77,16 @@ export class ActivityRunner {
     const running = this.#calls.get(callId(key, id))
     if (running === undefined) return
     this.#calls.delete(callId(key, id))
-    if (running.phase !== 'ended') running.abort.abort(new CarillonError('CLOSED', 'the result of this activity is not wanted any more'))
+    if (running.phase !== 'ended')
+      running.abort.abort(new CarillonError('CLOSED', 'the result of this activity is not wanted any more'))
   }
 
   /** Aborts all attempts and resolves when none runs. What is pending stays so. */
   async close(): Promise<void> {
     this.#closed = true
     this.#queue.length = 0
-    for (const { abort } of this.#calls.values()) abort.abort(new CarillonError('CLOSING', 'this node stops: the activity runs again on the next one'))
+    for (const { abort } of this.#calls.values())
+      abort.abort(new CarillonError('CLOSING', 'this node stops: the activity runs again on the next one'))
     await Promise.all(this.#tasks)
     this.#calls.clear()
   }
@@ -106,7 +116,10 @@ export class ActivityRunner {
       await this.#options.complete(running.call, outcome)
     } catch (error) {
       // Still pending in the store: whoever owns the partition next runs it again.
-      this.#options.logger.error({ activity: running.call.name, ...parseKey(running.call.key), error }, 'the result of an activity could not be stored')
+      this.#options.logger.error(
+        { activity: running.call.name, ...parseKey(running.call.key), err: error },
+        'the result of an activity could not be stored',
+      )
       this.#calls.delete(callId(running.call.key, running.call.id))
     }
   }
@@ -116,39 +129,67 @@ export class ActivityRunner {
     const type = this.#options.implementations.get(typeTokenOf(call.key))
     const fn = type?.functions.get(call.name)
     if (type === undefined || fn === undefined) {
-      return failed({ code: 'UNKNOWN_NAME', message: `this node has no activity ${call.name} of ${parseKey(call.key).type}: pass implementActivities(…) to it` })
+      return failed({
+        code: 'UNKNOWN_NAME',
+        message: `this node has no activity ${call.name} of ${parseKey(call.key).type}: pass implementActivities(…) to it`,
+      })
     }
     const contract = type.contract.shape.activities?.[call.name]
-    const options: ActivityOptions = { ...contract, ...call.options, retry: { ...contract?.retry, ...call.options?.retry } }
-    const { attempts = Infinity, initial = DEFAULTS.initialMs, backoff = DEFAULTS.backoff, max = DEFAULTS.maxMs } = options.retry ?? {}
+    const options: ActivityOptions = {
+      ...contract,
+      ...call.options,
+      retry: { ...contract?.retry, ...call.options?.retry },
+    }
+    const {
+      attempts = Infinity,
+      initial = DEFAULTS.initialMs,
+      backoff = DEFAULTS.backoff,
+      max = DEFAULTS.maxMs,
+    } = options.retry ?? {}
     const maxMs = toMs(max)
     let waitMs = toMs(initial)
     for (let attempt = 1; ; attempt++) {
       try {
         const value = await this.#attempt(fn, call, options, attempt, abort.signal)
-        return { ok: true, value: checkedOutput(validate(contract?.output, value, `the output of activity ${call.name}`), call.name) }
+        return {
+          ok: true,
+          value: checkedOutput(validate(contract?.output, value, `the output of activity ${call.name}`), call.name),
+        }
       } catch (error) {
         if (abort.signal.aborted) return undefined
         if (attempt >= attempts || isFinal(error, options)) return failed(describe(error, attempt))
-        this.#options.logger.warn({ activity: call.name, ...parseKey(call.key), attempt, retryInMs: waitMs, error }, 'an attempt of an activity failed')
+        this.#options.logger.warn(
+          { activity: call.name, ...parseKey(call.key), attempt, retryInMs: waitMs, err: error },
+          'an attempt of an activity failed',
+        )
         if (!(await this.#wait(waitMs, abort.signal))) return undefined
         waitMs = Math.min(waitMs * backoff, maxMs)
       }
     }
   }
 
-  async #attempt(fn: ActivityFunction, call: ActivityCall, options: ActivityOptions, attempt: number, outer: AbortSignal): Promise<unknown> {
+  async #attempt(
+    fn: ActivityFunction,
+    call: ActivityCall,
+    options: ActivityOptions,
+    attempt: number,
+    outer: AbortSignal,
+  ): Promise<unknown> {
     const { clock } = this.#options
     const inner = new AbortController()
-    const giveUp = new Promise<never>((_, reject) => inner.signal.addEventListener('abort', () => reject(inner.signal.reason as Error), { once: true }))
+    const giveUp = new Promise<never>((_, reject) =>
+      inner.signal.addEventListener('abort', () => reject(inner.signal.reason as Error), { once: true }),
+    )
     giveUp.catch(() => {})
     const stop = (): void => inner.abort(outer.reason)
     outer.addEventListener('abort', stop, { once: true })
-    const late = (what: string, ms: number) => (): void => inner.abort(new CarillonError('TIMEOUT', `attempt ${attempt} of ${call.name} ${what} ${ms} ms`))
+    const late = (what: string, ms: number) => (): void =>
+      inner.abort(new CarillonError('TIMEOUT', `attempt ${attempt} of ${call.name} ${what} ${ms} ms`))
     const startToCloseMs = toMs(options.startToClose ?? DEFAULTS.startToCloseMs)
     const stopClock = clock.after(startToCloseMs, late('was not done within', startToCloseMs))
     const heartbeatMs = options.heartbeat === undefined ? undefined : toMs(options.heartbeat)
-    let stopHeartbeat = heartbeatMs === undefined ? (): void => {} : clock.after(heartbeatMs, late('gave no heartbeat for', heartbeatMs))
+    let stopHeartbeat =
+      heartbeatMs === undefined ? (): void => {} : clock.after(heartbeatMs, late('gave no heartbeat for', heartbeatMs))
     const heartbeat = (): void => {
       if (heartbeatMs === undefined || inner.signal.aborted) return
       stopHeartbeat()
@@ -164,10 +205,17 @@ export class ActivityRunner {
     }
   }
 
-  async #invoke(fn: ActivityFunction, call: ActivityCall, attempt: number, signal: AbortSignal, heartbeat: () => void): Promise<unknown> {
+  async #invoke(
+    fn: ActivityFunction,
+    call: ActivityCall,
+    attempt: number,
+    signal: AbortSignal,
+    heartbeat: () => void,
+  ): Promise<unknown> {
     const workflow = parseKey(call.key)
     const { logger } = this.#options
-    const line = (level: 'debug' | 'info' | 'warn' | 'error') => (message: string, fields?: object) => logger[level]({ ...fields, ...workflow, activity: call.name }, message)
+    const line = (level: 'debug' | 'info' | 'warn' | 'error') => (message: string, fields?: object) =>
+      logger[level]({ ...fields, ...workflow, activity: call.name }, message)
     const ctx: ActivityContext = {
       workflow,
       callId: callId(call.key, call.id),
@@ -201,7 +249,10 @@ export function callId(key: InstanceKey, id: ActivityCall['id']): string {
 function checkedOutput(value: unknown, name: string): unknown {
   const size = encodeValue(value).length
   if (size <= PAYLOAD_BYTES_MAX) return value
-  throw new CarillonError('PAYLOAD_TOO_LARGE', `the activity ${name} returned ${size} bytes, over ${PAYLOAD_BYTES_MAX}: store it elsewhere and return a reference`)
+  throw new CarillonError(
+    'PAYLOAD_TOO_LARGE',
+    `the activity ${name} returned ${size} bytes, over ${PAYLOAD_BYTES_MAX}: store it elsewhere and return a reference`,
+  )
 }
 
 function isFinal(error: unknown, { retry }: ActivityOptions): boolean {
@@ -209,14 +260,27 @@ function isFinal(error: unknown, { retry }: ActivityOptions): boolean {
   if (name === 'NonRetryable') return true
   const code = codeOf(error)
   // The same value would be refused again.
-  if (code === 'INVALID_PAYLOAD' || code === 'PAYLOAD_TOO_LARGE' || code === 'INVALID_STATE' || code === 'INVALID_DURATION') return true
+  if (
+    code === 'INVALID_PAYLOAD' ||
+    code === 'PAYLOAD_TOO_LARGE' ||
+    code === 'INVALID_STATE' ||
+    code === 'INVALID_DURATION'
+  )
+    return true
   const listed = retry?.nonRetryable ?? []
   return (name !== undefined && listed.includes(name)) || (code !== undefined && listed.includes(code))
 }
 
 function describe(error: unknown, attempts: number): ErrorData {
   const { code, message, details } = toPlainError(error, 'ACTIVITY_FAILED')
-  const cause = error instanceof Error ? { name: String(error.name).slice(0, 200).toWellFormed(), code: codeOf(error)?.slice(0, 200).toWellFormed(), attempts } : { attempts }
+  const cause =
+    error instanceof Error
+      ? {
+          name: String(error.name).slice(0, 200).toWellFormed(),
+          code: codeOf(error)?.slice(0, 200).toWellFormed(),
+          attempts,
+        }
+      : { attempts }
   return { code, message, details: details === undefined ? cause : { ...cause, details } }
 }
 

@@ -16,11 +16,15 @@ export function deadLetterMessage(
     [HEADERS.reasonCode]: reason.code,
     [HEADERS.reasonText]: reason.message.replace(UNSAFE, '?').slice(0, 500),
     [HEADERS.originSeq]: String(input.seq),
-    [HEADERS.originEncoding]: input.encoding,
     [HEADERS.originSubject]: (subject ?? subjectOf(input.kind, input.name)).replace(UNSAFE, '?').slice(0, 500),
   }
+  if (input.encoding === 'msgpack') headers[HEADERS.encoding] = input.encoding
   if (input.id !== undefined) headers[HEADERS.id] = input.id
-  return { subject: key === undefined ? subjects.deadMalformed : subjects.dead(partition, key), headers, payload: input.payload }
+  return {
+    subject: key === undefined ? subjects.deadMalformed : subjects.dead(partition, key),
+    headers,
+    payload: input.payload,
+  }
 }
 
 function subjectOf(kind: string, name: string): string {

@@ -42,6 +42,7 @@ import { TimerService } from './timer-service.ts'
 const POSITION_EVERY_COMMITS = 20
 /** However soon a timer is due: so much may still come together into one commit. */
 const COMMIT_SOONEST_MS = 5
+const MSGPACK = { [HEADERS.encoding]: 'msgpack' } as const
 /** Turns between two looks at the clock. */
 const TURNS_PER_LOOK = 16
 
@@ -112,16 +113,29 @@ export class Engine {
     this.#turns = new Mutex(() => clock.yield())
     this.#caughtUp = new Promise((resolve) => (this.#reportCaughtUp = resolve))
     this.#runner = new ActivityRunner({
-      implementations: new Map(options.activities.map((activities) => [encodeToken(activities.contract.name), activities])),
+      implementations: new Map(
+        options.activities.map((activities) => [encodeToken(activities.contract.name), activities]),
+      ),
       clock,
       logger,
       activitiesMax: this.#limits.activitiesMax,
       activityQueueMax: this.#limits.activityQueueMax,
       complete: (call, outcome) => this.#storeResult(call, outcome),
     })
-    this.#timers = new TimerService({ store, clock, logger, inFlightMax: this.#limits.timersInFlightMax, fire: (partition, row, name) => this.#storeFiring(partition, row, name) })
+    this.#timers = new TimerService({
+      store,
+      clock,
+      logger,
+      inFlightMax: this.#limits.timersInFlightMax,
+      fire: (partition, row, name) => this.#storeFiring(partition, row, name),
+    })
     this.#rpc = new RpcService({ store, clock, turns: this.#turns, appliedSeq: () => this.#readSeq })
-    const implementations = new Map(options.implementations.map((implementation) => [encodeToken(implementation.contract.name) as string, implementation]))
+    const implementations = new Map(
+      options.implementations.map((implementation) => [
+        encodeToken(implementation.contract.name) as string,
+        implementation,
+      ]),
+    )
     for (const number of options.partitions) {
       this.#partitions.set(number, new Partition({ number, store, implementations, sink: this.#sinkOf() }))
       this.#pending.set(number, new PendingEffects(number, store, (effect) => this.#admit(number, effect)))
@@ -157,7 +171,10 @@ export class Engine {
     this.#phase = 'running'
     this.#readSeq = Math.min(...positions)
     this.#catchUpSeq = bounds.lastSeq
-    logger.info({ fromSeq: this.#readSeq + 1, toSeq: this.#catchUpSeq, partitions: positions.length }, 'reading the journal')
+    logger.info(
+      { fromSeq: this.#readSeq + 1, toSeq: this.#catchUpSeq, partitions: positions.length },
+      'reading the journal',
+    )
     this.#reader = log.read({
       partitions: this.#options.partitions,
       fromSeq: this.#readSeq + 1,
@@ -304,7 +321,10 @@ export class Engine {
 
   get #isFull(): boolean {
     const { residentsMax, residentBytesMax } = this.#limits
-    return this.residents > residentsMax || sum(this.#partitions.values(), (partition) => partition.residentBytes) > residentBytesMax
+    return (
+      this.residents > residentsMax ||
+      sum(this.#partitions.values(), (partition) => partition.residentBytes) > residentBytesMax
+    )
   }
 
   /** Between turns (invariant 1): one may be under way for an instance that has just been loaded. */
@@ -314,7 +334,9 @@ export class Engine {
     const share = this.#partitions.size
     await this.#turns.run(async () => {
       for (const partition of this.#partitions.values()) {
-        partition.passivate(() => partition.residents <= residentsMax / share && partition.residentBytes <= residentBytesMax / share)
+        partition.passivate(
+          () => partition.residents <= residentsMax / share && partition.residentBytes <= residentBytesMax / share,
+        )
       }
     })
   }
@@ -345,12 +367,12 @@ export class Engine {
   async #storeResult({ key, id, name }: ActivityCall, outcome: Outcome): Promise<void> {
     const [type = '', instance = ''] = key.split('.')
     const subject = this.#options.subjects.log(type as never, instance as never, 'activity', encodeToken(name))
-    await this.#append(subject, { [HEADERS.id]: `${id}:result` }, encodeValue({ effect: id, outcome }))
+    await this.#append(subject, { [HEADERS.id]: `${id}:result`, ...MSGPACK }, encodeValue({ effect: id, outcome }))
   }
 
   async #storeFiring(partition: PartitionNumber, { key, effect, dueMs }: TimerRow, name: string): Promise<void> {
     const subject = this.#options.subjects.logOfKey(partition, key, 'timer', encodeToken(name))
-    await this.#append(subject, { [HEADERS.id]: `${effect}:timer` }, encodeValue({ effect, dueMs }))
+    await this.#append(subject, { [HEADERS.id]: `${effect}:timer`, ...MSGPACK }, encodeValue({ effect, dueMs }))
   }
 
   /** Stores a message; while the journal cannot be written, tries again for as long as the engine runs. */
@@ -358,11 +380,11 @@ export class Engine {
     this.#reach('before-append')
     for (;;) {
       try {
-        await this.#options.log.append(subject, { headers: { ...headers, [HEADERS.encoding]: 'msgpack' }, payload })
+        await this.#options.log.append(subject, { headers, payload })
         return this.#reach('after-append')
       } catch (error) {
         if (this.#phase !== 'running') throw error
-        this.#options.logger.warn({ subject, error }, 'the journal cannot be written: trying again')
+        this.#options.logger.warn({ subject, err: error }, 'the journal cannot be written: trying again')
         await new Promise<void>((resolve) => void this.#options.clock.after(1000, resolve))
       }
     }
@@ -385,7 +407,13 @@ export class Engine {
       reply: ({ inbox, payload }) => later(() => this.#options.bus.publish(inbox, encodeValue(payload))),
       log: (key, effect) => later(() => this.#writeLog(key, effect)),
       closed: (key) => later(() => this.#rpc.closed(key)),
-      suspended: (key, seq, error) => later(() => this.#options.logger.error({ ...parseKey(key), seq, error }, 'an instance is suspended: fix its code or the input, deploy, then resume it')),
+      suspended: (key, seq, error) =>
+        later(() =>
+          this.#options.logger.error(
+            { ...parseKey(key), seq, err: error },
+            'an instance is suspended: fix its code or the input, deploy, then resume it',
+          ),
+        ),
       count: (what) => (this.counts[what] += 1),
     }
   }

@@ -1,5 +1,13 @@
 /** Named points of the commit path at which a test may end the process. */
-export const FAILPOINTS = ['after-apply', 'before-commit', 'in-commit', 'after-commit', 'after-emit', 'before-append', 'after-append'] as const
+export const FAILPOINTS = [
+  'after-apply',
+  'before-commit',
+  'in-commit',
+  'after-commit',
+  'after-emit',
+  'before-append',
+  'after-append',
+] as const
 export type Failpoint = (typeof FAILPOINTS)[number]
 
 /** Called at each point. In production it does nothing. */

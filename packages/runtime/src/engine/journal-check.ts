@@ -5,7 +5,11 @@ import type { LogBounds, OrderedStore } from '../ports/index.ts'
 const JOURNAL_KEY = 'journal'
 
 /** @throws JOURNAL_REPLACED, JOURNAL_BEHIND */
-export function checkJournal(store: OrderedStore, { identity, firstSeq, lastSeq }: LogBounds, positions: readonly number[]): void {
+export function checkJournal(
+  store: OrderedStore,
+  { identity, firstSeq, lastSeq }: LogBounds,
+  positions: readonly number[],
+): void {
   const saved = store.get('meta', JOURNAL_KEY)
   const known = saved === undefined ? undefined : new TextDecoder().decode(saved)
   if (known !== undefined && known !== identity) {
@@ -23,7 +27,10 @@ export function checkJournal(store: OrderedStore, { identity, firstSeq, lastSeq 
   }
   const next = Math.min(...positions) + 1
   if (next < firstSeq && firstSeq <= lastSeq) {
-    throw new CarillonError('JOURNAL_BEHIND', `the journal begins at seq ${firstSeq}, but this node needs it from seq ${next}: inputs between them are gone. Restore the stream, or this node's data folder`)
+    throw new CarillonError(
+      'JOURNAL_BEHIND',
+      `the journal begins at seq ${firstSeq}, but this node needs it from seq ${next}: inputs between them are gone. Restore the stream, or this node's data folder`,
+    )
   }
 }
 

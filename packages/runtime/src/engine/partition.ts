@@ -10,10 +10,28 @@
  * 3. While muted, effects are only recorded; `unmute` gives every one that is pending then.
  */
 import type { Implementation } from '../contract/implement.ts'
-import { applyInput, type Effect, effectKey, type EffectId, isEffectId, type ParsedInput, positionKey, timerKey, toPlainError } from '../core/index.ts'
+import {
+  applyInput,
+  type Effect,
+  effectKey,
+  type EffectId,
+  isEffectId,
+  type ParsedInput,
+  positionKey,
+  timerKey,
+  toPlainError,
+} from '../core/index.ts'
 import { CarillonError, type ErrorData } from '../errors.ts'
 import type { OrderedStore, Write } from '../ports/index.ts'
-import { decodeValue, encodeValue, type Input, type InstanceKey, type Partition as PartitionNumber, parseKey, typeTokenOf } from '../protocol/index.ts'
+import {
+  decodeValue,
+  encodeValue,
+  type Input,
+  type InstanceKey,
+  type Partition as PartitionNumber,
+  parseKey,
+  typeTokenOf,
+} from '../protocol/index.ts'
 import { type ActivityCall, type DeadLetter, encodePending } from './pending-effect.ts'
 import { Resident } from './resident.ts'
 
@@ -97,7 +115,8 @@ export class Partition {
   apply(seq: number, subject: string, parsed: ParsedInput, malformed: () => Input): void | Promise<void> {
     if (seq <= this.#position) return
     this.#position = seq
-    if (parsed.kind === 'malformed') return this.#bury(undefined, { kind: 'dead', id: `${seq}.0`, input: malformed(), reason: parsed.reason }, subject)
+    if (parsed.kind === 'malformed')
+      return this.#bury(undefined, { kind: 'dead', id: `${seq}.0`, input: malformed(), reason: parsed.reason }, subject)
     const { key, input } = parsed
     if (parsed.kind === 'refused') return this.#refuse(key, input, parsed.reason)
     const implementation = this.#implementations.get(typeTokenOf(key))
@@ -108,7 +127,9 @@ export class Partition {
       return this.#receive(resident, input)
     }
     const loaded = this.#load(key, implementation)
-    return loaded instanceof Promise ? loaded.then((ready) => this.#receive(ready, input)) : this.#receive(loaded, input)
+    return loaded instanceof Promise
+      ? loaded.then((ready) => this.#receive(ready, input))
+      : this.#receive(loaded, input)
   }
 
   /** An instance for reading, or undefined when there is none. @throws UNKNOWN_TYPE */
@@ -236,7 +257,15 @@ export class Partition {
     if (input.reply === undefined || !this.#isNew(input)) return
     const { seq, error } = resident.suspension
     const message = `accepted as seq ${input.seq}, but the instance is suspended at seq ${seq}: ${error.message}`
-    this.#sink.reply({ kind: 'reply', inbox: input.reply, payload: { seq: input.seq, duplicate: false, outcome: { ok: false, error: { code: 'SUSPENDED', message, details: error } } } })
+    this.#sink.reply({
+      kind: 'reply',
+      inbox: input.reply,
+      payload: {
+        seq: input.seq,
+        duplicate: false,
+        outcome: { ok: false, error: { code: 'SUSPENDED', message, details: error } },
+      },
+    })
   }
 
   #isNew(input: Input): boolean {
@@ -277,7 +306,12 @@ export class Partition {
   }
 
   #refuse(key: InstanceKey, input: Input, reason: ErrorData): void {
-    if (input.reply !== undefined) this.#sink.reply({ kind: 'reply', inbox: input.reply, payload: { seq: input.seq, duplicate: false, outcome: { ok: false, error: reason } } })
+    if (input.reply !== undefined)
+      this.#sink.reply({
+        kind: 'reply',
+        inbox: input.reply,
+        payload: { seq: input.seq, duplicate: false, outcome: { ok: false, error: reason } },
+      })
     this.#bury(key, { kind: 'dead', id: `${input.seq}.0`, input, reason }, undefined)
   }
 
@@ -291,7 +325,14 @@ export class Partition {
   #take(key: InstanceKey, effect: Effect): void {
     switch (effect.kind) {
       case 'activity': {
-        const call: ActivityCall = { kind: 'activity', key, id: effect.id, name: effect.name, input: effect.input, options: effect.options }
+        const call: ActivityCall = {
+          kind: 'activity',
+          key,
+          id: effect.id,
+          name: effect.name,
+          input: effect.input,
+          options: effect.options,
+        }
         this.#write({ table: 'effect', key: effectKey(this.number, effect.id, key), value: encodePending(call) })
         if (!this.#muted) this.#sink.activity(this.number, call)
         return
@@ -301,7 +342,11 @@ export class Partition {
         if (!this.#muted) this.#sink.activityDone(this.number, key, effect.id)
         return
       case 'timer':
-        this.#write({ table: 'timer', key: timerKey(this.number, key, effect.dueMs, effect.id), value: encodeValue(effect.name) })
+        this.#write({
+          table: 'timer',
+          key: timerKey(this.number, key, effect.dueMs, effect.id),
+          value: encodeValue(effect.name),
+        })
         if (!this.#muted) this.#sink.timer(this.number, key, effect.id, effect.dueMs)
         return
       case 'timer-done':
@@ -336,7 +381,10 @@ function readPosition(store: OrderedStore, partition: PartitionNumber): number {
 
 function unknownType(key: InstanceKey): ErrorData & { readonly code: 'UNKNOWN_TYPE' } {
   const { type } = parseKey(key)
-  return { code: 'UNKNOWN_TYPE', message: `this node runs no workflow type ${JSON.stringify(type)}: deploy it, then drive the dead letter again` }
+  return {
+    code: 'UNKNOWN_TYPE',
+    message: `this node runs no workflow type ${JSON.stringify(type)}: deploy it, then send the input again with its id`,
+  }
 }
 
 function effectOf(input: Input): EffectId | undefined {

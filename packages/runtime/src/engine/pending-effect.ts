@@ -29,12 +29,30 @@ export interface DeadLetter {
 export type PendingEffect = ActivityCall | DeadLetter
 
 export function encodePending(effect: PendingEffect): Uint8Array {
-  if (effect.kind === 'activity') return encodeValue([0, effect.key, effect.id, effect.name, effect.input, effect.options ?? null])
-  return encodeValue([1, effect.key ?? null, effect.id, encodeInput(effect.input), effect.subject ?? null, effect.reason])
+  if (effect.kind === 'activity')
+    return encodeValue([0, effect.key, effect.id, effect.name, effect.input, effect.options ?? null])
+  return encodeValue([
+    1,
+    effect.key ?? null,
+    effect.id,
+    encodeInput(effect.input),
+    effect.subject ?? null,
+    effect.reason,
+  ])
 }
 
 export function decodePending(bytes: Uint8Array): PendingEffect {
-  const flat = decodeValue(bytes) as [0, InstanceKey, EffectId, string, Uint8Array, ActivityOptions | null] | [1, InstanceKey | null, EffectId, Uint8Array, string | null, ErrorData]
-  if (flat[0] === 0) return { kind: 'activity', key: flat[1], id: flat[2], name: flat[3], input: flat[4], options: flat[5] ?? undefined }
-  return { kind: 'dead', key: flat[1] ?? undefined, id: flat[2], input: decodeInput(flat[3]), subject: flat[4] ?? undefined, reason: flat[5] }
+  const flat = decodeValue(bytes) as
+    | [0, InstanceKey, EffectId, string, Uint8Array, ActivityOptions | null]
+    | [1, InstanceKey | null, EffectId, Uint8Array, string | null, ErrorData]
+  if (flat[0] === 0)
+    return { kind: 'activity', key: flat[1], id: flat[2], name: flat[3], input: flat[4], options: flat[5] ?? undefined }
+  return {
+    kind: 'dead',
+    key: flat[1] ?? undefined,
+    id: flat[2],
+    input: decodeInput(flat[3]),
+    subject: flat[4] ?? undefined,
+    reason: flat[5],
+  }
 }

@@ -59,7 +59,12 @@ export class Resident {
   }
 
   /** Brings an instance back from the store, or makes an absent one. Asynchronous only when its tail must be applied again. */
-  static load(store: OrderedStore, partition: Partition, key: InstanceKey, implementation: Implementation): Resident | Promise<Resident> {
+  static load(
+    store: OrderedStore,
+    partition: Partition,
+    key: InstanceKey,
+    implementation: Implementation,
+  ): Resident | Promise<Resident> {
     const resident = new Resident(partition, key, implementation)
     const saved = store.get('record', recordKey(partition, key))
     if (saved === undefined) return resident
@@ -133,24 +138,40 @@ export class Resident {
   #collectData(store: OrderedStore, writes: Write[]): void {
     const { data } = this.instance
     const bytes = encodeChecked(data)
-    this.#saved = { status: statusOf(data.phase), startedMs: data.phase.kind === 'absent' ? 0 : data.phase.startedMs, coveredSeq: data.seq, suspension: undefined }
+    this.#saved = {
+      status: statusOf(data.phase),
+      startedMs: data.phase.kind === 'absent' ? 0 : data.phase.startedMs,
+      coveredSeq: data.seq,
+      suspension: undefined,
+    }
     writes.push({ table: 'record', key: recordKey(this.partition, this.key), value: encodeRecord(this.#saved, bytes) })
-    if (this.#hasTail) for (const { key } of store.range('tail', instanceRange(this.partition, this.key))) writes.push({ table: 'tail', key, value: undefined })
+    if (this.#hasTail)
+      for (const { key } of store.range('tail', instanceRange(this.partition, this.key)))
+        writes.push({ table: 'tail', key, value: undefined })
     this.#hasTail = false
     const blocks = data.known.takeChanges()
-    for (const [block, value] of blocks.write) writes.push({ table: 'ids', key: blockKey(this.partition, this.key, block), value })
-    for (const block of blocks.remove) writes.push({ table: 'ids', key: blockKey(this.partition, this.key, block), value: undefined })
+    for (const [block, value] of blocks.write)
+      writes.push({ table: 'ids', key: blockKey(this.partition, this.key, block), value })
+    for (const block of blocks.remove)
+      writes.push({ table: 'ids', key: blockKey(this.partition, this.key, block), value: undefined })
     this.weight = RESIDENT_BYTES + bytes.length + data.known.weight
   }
 
   #collectTail(store: OrderedStore, writes: Write[]): void {
-    for (const input of this.uncommitted) writes.push({ table: 'tail', key: tailKey(this.partition, this.key, input.seq), value: encodeInput(input) })
+    for (const input of this.uncommitted)
+      writes.push({ table: 'tail', key: tailKey(this.partition, this.key, input.seq), value: encodeInput(input) })
     this.#hasTail = true
     this.weight += this.uncommitted.reduce((sum, { payload }) => sum + payload.length + KNOWN_ID_BYTES, 0)
     const summary = this.#tailSummary()
-    if (this.#saved !== undefined && this.#saved.status === summary.status && this.#saved.suspension === summary.suspension) return
+    if (
+      this.#saved !== undefined &&
+      this.#saved.status === summary.status &&
+      this.#saved.suspension === summary.suspension
+    )
+      return
     const key = recordKey(this.partition, this.key)
-    const base = this.#saved === undefined ? NO_BYTES : dataBytes(store.get('record', key) ?? encodeRecord(summary, NO_BYTES))
+    const base =
+      this.#saved === undefined ? NO_BYTES : dataBytes(store.get('record', key) ?? encodeRecord(summary, NO_BYTES))
     writes.push({ table: 'record', key, value: encodeRecord(summary, base) })
     this.#saved = summary
   }
@@ -168,11 +189,15 @@ export class Resident {
   #restore(store: OrderedStore, saved: Uint8Array | undefined): Instance {
     const data = saved === undefined ? NO_BYTES : dataBytes(saved)
     if (data.length === 0) return new Instance(this.key, this.implementation)
-    const loadBlock = (block: number): Uint8Array => store.get('ids', blockKey(this.partition, this.key, block)) ?? missingBlock(this.key, block)
+    const loadBlock = (block: number): Uint8Array =>
+      store.get('ids', blockKey(this.partition, this.key, block)) ?? missingBlock(this.key, block)
     return new Instance(this.key, this.implementation, decodeData(data, this.implementation.knownIdsMax, loadBlock))
   }
 
-  async #foldAgain(store: OrderedStore, checkStates: boolean): Promise<{ readonly seq: number; readonly error: unknown } | undefined> {
+  async #foldAgain(
+    store: OrderedStore,
+    checkStates: boolean,
+  ): Promise<{ readonly seq: number; readonly error: unknown } | undefined> {
     for (const input of this.#inputs(store)) {
       if (this.suspension !== undefined && input.seq >= this.suspension.seq) return undefined
       const result = await applyInput(this.instance, input)
@@ -213,12 +238,18 @@ export class Resident {
 }
 
 function missingBlock(key: InstanceKey, block: number): never {
-  throw new CarillonError('SNAPSHOT_DAMAGED', `block ${block} of the known ids of ${key} is missing from the store: set the data folder aside, it is rebuilt from the journal`)
+  throw new CarillonError(
+    'SNAPSHOT_DAMAGED',
+    `block ${block} of the known ids of ${key} is missing from the store: set the data folder aside, it is rebuilt from the journal`,
+  )
 }
 
 /** @throws INVALID_STATE when the data cannot be kept. */
 function encodeChecked(data: InstanceData): Uint8Array {
   const bytes = encodeData(data)
   if (bytes.length <= INSTANCE_LIMITS.stateBytes) return bytes
-  throw new CarillonError('INVALID_STATE', `the state has ${bytes.length} bytes, over ${INSTANCE_LIMITS.stateBytes}: keep less in one instance, or more instances`)
+  throw new CarillonError(
+    'INVALID_STATE',
+    `the state has ${bytes.length} bytes, over ${INSTANCE_LIMITS.stateBytes}: keep less in one instance, or more instances`,
+  )
 }

@@ -1,6 +1,14 @@
 /** Answers what is asked of a partition's owner: queries, describe, outcomes, results, lists. Nothing here is durable. */
 import { validate } from '../contract/schema.ts'
-import { decodeSummary, digestOf, type Instance, instanceOfRecordKey, recordRange, statusOf, toPlainError } from '../core/index.ts'
+import {
+  decodeSummary,
+  digestOf,
+  type Instance,
+  instanceOfRecordKey,
+  recordRange,
+  statusOf,
+  toPlainError,
+} from '../core/index.ts'
 import { CarillonError } from '../errors.ts'
 import type { Clock, OrderedStore } from '../ports/index.ts'
 import {
@@ -76,7 +84,10 @@ export class RpcService {
       case 'list':
         return Promise.resolve(this.#list(partition, request))
       default:
-        throw new CarillonError('UNKNOWN_NAME', `this node answers no request ${quote((request as { op: unknown }).op)}`)
+        throw new CarillonError(
+          'UNKNOWN_NAME',
+          `this node answers no request ${quote((request as { op: unknown }).op)}`,
+        )
     }
   }
 
@@ -87,7 +98,11 @@ export class RpcService {
       const { queries, contract } = instance.implementation
       const handler = queries.get(name)
       const declared = contract.shape.queries ?? {}
-      if (handler === undefined) throw new CarillonError('UNKNOWN_NAME', `${instance.type} declares no query ${quote(name)}; it has: ${Object.keys(declared).join(', ') || 'none'}`)
+      if (handler === undefined)
+        throw new CarillonError(
+          'UNKNOWN_NAME',
+          `${instance.type} declares no query ${quote(name)}; it has: ${Object.keys(declared).join(', ') || 'none'}`,
+        )
       const checked = validate(declared[name]?.input, input, `the query ${name}`)
       if (instance.data.phase.kind === 'absent') throw notFound(key)
       // A copy: whatever a query does, it changes nothing.
@@ -98,7 +113,9 @@ export class RpcService {
 
   async #describe(partition: Partition, { key, minSeq }: RpcRequest & { op: 'describe' }): Promise<Description> {
     await this.#applied(partition, minSeq, RPC_WAIT_MS_MAX)
-    return this.#options.turns.run(async () => describe(partition, await requireInstance(partition, key), this.#options.store))
+    return this.#options.turns.run(async () =>
+      describe(partition, await requireInstance(partition, key), this.#options.store),
+    )
   }
 
   async #outcome(partition: Partition, { key, id, seq, waitMs }: RpcRequest & { op: 'outcome' }): Promise<Outcome> {
@@ -107,7 +124,8 @@ export class RpcService {
     for (;;) {
       const outcome = await this.#options.turns.run(() => outcomeOf(partition, key, id))
       if (outcome !== undefined) return outcome
-      if (!(await this.#pause(deadlineMs))) throw new CarillonError('TIMEOUT', `the input ${quote(id)} is accepted but not handled yet: ask again`)
+      if (!(await this.#pause(deadlineMs)))
+        throw new CarillonError('TIMEOUT', `the input ${quote(id)} is accepted but not handled yet: ask again`)
     }
   }
 
@@ -115,9 +133,12 @@ export class RpcService {
     const deadlineMs = this.#options.clock.nowMs() + Math.min(waitMs, RPC_WAIT_MS_MAX)
     await this.#applied(partition, minSeq, waitMs)
     for (;;) {
-      const phase = await this.#options.turns.run(async () => (await requireInstance(partition, key)).instance.data.phase)
+      const phase = await this.#options.turns.run(
+        async () => (await requireInstance(partition, key)).instance.data.phase,
+      )
       if (phase.kind === 'closed') return phase.outcome
-      if (!(await this.#pauseUntilClosed(key, deadlineMs))) throw new CarillonError('TIMEOUT', 'the instance has not closed yet: ask again')
+      if (!(await this.#pauseUntilClosed(key, deadlineMs)))
+        throw new CarillonError('TIMEOUT', 'the instance has not closed yet: ask again')
     }
   }
 
@@ -126,7 +147,11 @@ export class RpcService {
     const max = Math.min(Math.max(1, limit), LIST_LIMIT_MAX)
     let scanned = 0
     let last: InstanceKey | undefined
-    const range = recordRange(partition.number, type === undefined ? undefined : encodeToken(type, 'workflow type'), after)
+    const range = recordRange(
+      partition.number,
+      type === undefined ? undefined : encodeToken(type, 'workflow type'),
+      after,
+    )
     for (const { key, value } of this.#options.store.range('record', range)) {
       if (rows.length === max || scanned === SCAN_MAX) return { rows, next: last ?? '' }
       scanned += 1
@@ -142,7 +167,11 @@ export class RpcService {
     const deadlineMs = this.#options.clock.nowMs() + Math.min(waitMs, RPC_WAIT_MS_MAX)
     // The position of a partition without inputs of late is behind.
     while (partition.position < seq && this.#options.appliedSeq() < seq) {
-      if (!(await this.#pause(deadlineMs, 2))) throw new CarillonError('TIMEOUT', `partition ${partition.number} has applied seq ${partition.position}, not yet ${seq}: ask again`)
+      if (!(await this.#pause(deadlineMs, 2)))
+        throw new CarillonError(
+          'TIMEOUT',
+          `partition ${partition.number} has applied seq ${partition.position}, not yet ${seq}: ask again`,
+        )
     }
   }
 
@@ -184,19 +213,35 @@ async function outcomeOf(partition: Partition, key: InstanceKey, id: string): Pr
   const resident = await partition.find(key)
   if (resident?.suspension !== undefined) {
     const { seq, error } = resident.suspension
-    return { ok: false, error: { code: 'SUSPENDED', message: `accepted, but the instance is suspended at seq ${seq}: ${error.message}`, details: error } }
+    return {
+      ok: false,
+      error: {
+        code: 'SUSPENDED',
+        message: `accepted, but the instance is suspended at seq ${seq}: ${error.message}`,
+        details: error,
+      },
+    }
   }
   const known = resident?.instance.data.known.get(id)
   if (resident === undefined || known === undefined) {
     // The journal is applied behind the input, yet it left no trace here: it was dead-lettered, or so many came since that it is forgotten.
-    return { ok: false, error: { code: 'NOT_FOUND', message: `the input ${quote(id)} was not applied by ${key}: look among the dead letters` } }
+    return {
+      ok: false,
+      error: {
+        code: 'NOT_FOUND',
+        message: `the input ${quote(id)} was not applied by ${key}: look among the dead letters`,
+      },
+    }
   }
   return known.outcome
 }
 
 function notFound(key: InstanceKey): CarillonError {
   const { type, id } = parseKey(key)
-  return new CarillonError('NOT_FOUND', `there is no instance ${type}/${id}: start it, or signal it if its type starts on a signal`)
+  return new CarillonError(
+    'NOT_FOUND',
+    `there is no instance ${type}/${id}: start it, or signal it if its type starts on a signal`,
+  )
 }
 
 function describe(partition: Partition, resident: Resident, store: OrderedStore): Description {
@@ -219,7 +264,9 @@ function describe(partition: Partition, resident: Resident, store: OrderedStore)
     queued: suspension === undefined ? instance.queued : resident.parked(store).length,
     knownIds: data.known.size,
     ...(suspension === undefined ? {} : { suspended: suspension }),
-    ...(data.phase.kind === 'closed' ? { closed: { seq: data.phase.seq, timeMs: data.phase.timeMs, outcome: data.phase.outcome } } : {}),
+    ...(data.phase.kind === 'closed'
+      ? { closed: { seq: data.phase.seq, timeMs: data.phase.timeMs, outcome: data.phase.outcome } }
+      : {}),
   }
 }
 

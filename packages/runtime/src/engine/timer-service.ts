@@ -113,7 +113,10 @@ export class TimerService {
     const task = this.#options
       .fire(partition, row, name)
       .catch((error: unknown) => {
-        this.#options.logger.warn({ timer: name, instance: row.key, error }, 'a timer could not be fired: trying again')
+        this.#options.logger.warn(
+          { timer: name, instance: row.key, err: error },
+          'a timer could not be fired: trying again',
+        )
         this.letGo(partition, id)
       })
       .finally(() => this.#tasks.delete(task))

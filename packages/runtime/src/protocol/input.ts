@@ -24,7 +24,6 @@ export const HEADERS = {
   originSeq: 'Carillon-Seq',
   /** Kind and name of the input, or the whole subject where it names no instance. */
   originSubject: 'Carillon-Subject',
-  originEncoding: 'Carillon-Origin-Encoding',
 } as const
 
 export const PROTOCOL_VERSION = '1'
