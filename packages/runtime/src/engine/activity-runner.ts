@@ -276,7 +276,7 @@ function describe(error: unknown, attempts: number): ErrorData {
   const cause =
     error instanceof Error
       ? {
-          name: String(error.name).slice(0, 200).toWellFormed(),
+          name: error.name.slice(0, 200).toWellFormed(),
           code: codeOf(error)?.slice(0, 200).toWellFormed(),
           attempts,
         }

@@ -1,9 +1,11 @@
 /** A dead letter as a message: the input as it came, and why it was not applied. */
-import { HEADERS, type Partition, type Subjects } from '../protocol/index.ts'
+import { HEADERS, INPUT_ID_BYTES_MAX, type Partition, type Subjects } from '../protocol/index.ts'
 import type { DeadLetter } from './pending-effect.ts'
 
 /** Header values are one line of ASCII; the text of a reason may quote anything. */
 const UNSAFE = /[^\u0020-\u007e]/g
+// oxlint-disable-next-line no-control-regex -- control characters are exactly what is replaced
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g
 
 export function deadLetterMessage(
   subjects: Subjects,
@@ -19,7 +21,8 @@ export function deadLetterMessage(
     [HEADERS.originSubject]: (subject ?? subjectOf(input.kind, input.name)).replace(UNSAFE, '?').slice(0, 500),
   }
   if (input.encoding === 'msgpack') headers[HEADERS.encoding] = input.encoding
-  if (input.id !== undefined) headers[HEADERS.id] = input.id
+  // It may be the very reason: a header that the connection refuses would hold back the letter for ever.
+  if (input.id !== undefined) headers[HEADERS.id] = input.id.replace(CONTROL, '?').slice(0, INPUT_ID_BYTES_MAX)
   return {
     subject: key === undefined ? subjects.deadMalformed : subjects.dead(partition, key),
     headers,

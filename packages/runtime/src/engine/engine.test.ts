@@ -130,8 +130,8 @@ describe('activities', () => {
           }
           return 'alive'
         }
-        return untilAborted(ctx).catch((error: Error) => {
-          reasons.push(error.message)
+        return untilAborted(ctx).catch((error: unknown) => {
+          reasons.push((error as Error).message)
           throw error
         })
       }),
@@ -203,8 +203,8 @@ describe('activities', () => {
     const codes: string[] = []
     await world.start(
       life((_, ctx) =>
-        untilAborted(ctx).catch((error: Error & { code: string }) => {
-          codes.push(error.code)
+        untilAborted(ctx).catch((error: unknown) => {
+          codes.push((error as { code: string }).code)
           throw error
         }),
       ),
@@ -220,8 +220,7 @@ describe('activities', () => {
     await world.start(
       life((n) => {
         if (n === 0) throw Object.assign(new Error('x'.repeat(2_000_000)), { details: () => 1 })
-        // oxlint-disable-next-line no-throw-literal -- user code may
-        throw null
+        throw Object.assign(new Error('odd'), { message: null, name: 5 })
       }),
     )
     world.send('shop', 'a', 'signal', 'call', { retry: { attempts: 1 } })
