@@ -5,7 +5,7 @@ import type { ClusterRecord } from '@carillon/runtime/protocol'
 import { type InstancePage, listInstances, type ListOptions } from './list-instances.ts'
 import type { Session } from './session.ts'
 import { type SignalItem, signalMany, type SignalManyOptions, type SignalManyResult } from './signal-many.ts'
-import { type AnyShape, createTarget } from './target.ts'
+import type { AnyShape } from './target.ts'
 import { WorkflowHandle } from './workflow-handle.ts'
 
 /** Made by `connect`. It survives reconnects; one is enough for a process. */
@@ -31,7 +31,7 @@ export class Carillon {
   workflow<Shape extends ContractShape>(contract: Contract<Shape>, id: string): WorkflowHandle<Shape>
   workflow(type: string, id: string): WorkflowHandle<AnyShape>
   workflow(workflow: Contract | string, id: string): WorkflowHandle {
-    return new WorkflowHandle(this.#session, createTarget(this.#session.subjects, workflow, id))
+    return new WorkflowHandle(this.#session, this.#session.targets.of(workflow, id))
   }
 
   /**

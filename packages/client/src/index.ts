@@ -8,7 +8,13 @@ export { type ConnectionTarget, type NatsOptions, openConnection } from './conne
 export { Deadline } from './deadline.ts'
 export type { HistoryEntry, HistoryOptions } from './history.ts'
 export type { InstancePage, ListOptions } from './list-instances.ts'
-export type { SignalFailure, SignalItem, SignalManyOptions, SignalManyProgress, SignalManyResult } from './signal-many.ts'
+export type {
+  SignalFailure,
+  SignalItem,
+  SignalManyOptions,
+  SignalManyProgress,
+  SignalManyResult,
+} from './signal-many.ts'
 export type { AnyShape } from './target.ts'
 export {
   type Accepted,

@@ -17,12 +17,17 @@ import { formatTarget, type Target } from './target.ts'
 
 /** What the sender needs of a publisher: messages of one key are stored in the order of the calls. `PipelinedPublisher` is the one. */
 export interface Publisher {
-  publish(request: {
-    readonly subject: string
-    readonly key: string
-    readonly headers: Readonly<Record<string, string>>
-    readonly payload: Uint8Array
-  }): Promise<{ readonly seq: number }>
+  /** Exactly one of the two is called, later, unless the call itself throws. */
+  post(
+    request: {
+      readonly subject: string
+      readonly key: string
+      readonly headers: Readonly<Record<string, string>>
+      readonly payload: Uint8Array
+    },
+    onAcked: (ack: { readonly seq: number }) => void,
+    onFailed: (error: unknown) => void,
+  ): void
 }
 
 /** One input to be sent. Its payload has been validated. */
@@ -47,6 +52,8 @@ export interface SentInput {
 
 /** Version, trace id, parent id and flags, as W3C Trace Context writes them. */
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+/** Names are few; the bound is for a caller who makes them up. */
+const SUBJECTS_KEPT_MAX = 64
 const ID_PREFIX_BYTES = 9
 const BASE = 36
 
@@ -68,14 +75,44 @@ export class InputSender {
    * @throws INVALID_ID, INVALID_PAYLOAD, PAYLOAD_TOO_LARGE at once: nothing was sent. What `seq` rejects with is the publisher's.
    */
   send(input: OutgoingInput): SentInput {
+    const id = input.id ?? this.#nextId()
+    let refused: { readonly error: unknown } | undefined
+    const seq = new Promise<number>((resolve, reject) => {
+      try {
+        this.post({ ...input, id }, (ack) => resolve(ack.seq), reject)
+      } catch (error) {
+        refused = { error }
+      }
+    })
+    if (refused !== undefined) throw refused.error
+    return { id, seq }
+  }
+
+  /** As `send`, without a promise for each input: exactly one of the two is called, later, unless the call itself throws. */
+  post(
+    input: OutgoingInput,
+    onStored: (ack: { readonly seq: number }) => void,
+    onFailed: (error: unknown) => void,
+  ): void {
     const { target, kind, name } = input
     const id = input.id === undefined ? this.#nextId() : checkInputId(input.id)
     const payload = encodePayload(input.payload, () => formatInput(input))
+    const headers = formatHeaders(id, payload.length > 0, input.reply, input.traceparent)
+    this.#publisher.post(
+      { subject: this.#subjectOf(target, kind, name), key: target.key, headers, payload },
+      onStored,
+      onFailed,
+    )
+  }
+
+  #subjectOf(target: Target, kind: InputKind, name: string | undefined): string {
+    const what = name === undefined ? kind : `${kind}.${name}`
+    const known = target.inputSubjects.get(what)
+    if (known !== undefined) return known
     const nameToken = name === undefined ? undefined : encodeToken(name, `${kind} name`)
     const subject = this.#subjects.log(target.typeToken, target.idToken, kind, nameToken)
-    const headers = formatHeaders(id, payload.length > 0, input.reply, input.traceparent)
-    const seq = this.#publisher.publish({ subject, key: target.key, headers, payload }).then((ack) => ack.seq)
-    return { id, seq }
+    if (target.inputSubjects.size < SUBJECTS_KEPT_MAX) target.inputSubjects.set(what, subject)
+    return subject
   }
 
   #nextId(): string {

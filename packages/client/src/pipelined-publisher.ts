@@ -134,11 +134,16 @@ export class PipelinedPublisher {
   publish(request: PublishRequest): Promise<PublishAck> {
     return new Promise((resolve, reject) => {
       try {
-        this.#enqueue(request, resolve, reject)
+        this.post(request, resolve, reject)
       } catch (error) {
-        reject(error instanceof Error ? error : new Error(String(error)))
+        reject(error)
       }
     })
+  }
+
+  /** As `publish`, without a promise for each message: exactly one of the two is called, later, unless the call itself throws. */
+  post(request: PublishRequest, onAcked: (ack: PublishAck) => void, onFailed: (error: unknown) => void): void {
+    this.#enqueue(request, onAcked, onFailed)
   }
 
   /**

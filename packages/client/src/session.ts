@@ -17,6 +17,7 @@ import { awaitOutcome } from './outcome.ts'
 import { PipelinedPublisher } from './pipelined-publisher.ts'
 import { ReplyInbox } from './reply-inbox.ts'
 import { RpcClient } from './rpc-client.ts'
+import { Targets } from './target.ts'
 
 /** An applied input: how it ended, and its id. */
 export interface AppliedInput extends ReplyPayload {
@@ -25,6 +26,7 @@ export interface AppliedInput extends ReplyPayload {
 
 export class Session {
   readonly subjects: Subjects
+  readonly targets: Targets
   readonly rpc: RpcClient
   /** Aborted when the client closes: waits end then. */
   readonly closing: AbortSignal
@@ -39,6 +41,7 @@ export class Session {
   constructor(nc: NatsConnection, subjects: Subjects, inboxPrefix: string | undefined) {
     this.#nc = nc
     this.subjects = subjects
+    this.targets = new Targets(subjects)
     this.closing = this.#waits.signal
     this.#publisher = new PipelinedPublisher(nc)
     this.#sender = new InputSender(subjects, this.#publisher)
@@ -50,6 +53,12 @@ export class Session {
   send(input: OutgoingInput): SentInput {
     this.#throwIfClosed()
     return this.#sender.send(input)
+  }
+
+  /** Sends one input without a promise for it. Throws as `send`. */
+  post(input: OutgoingInput, onStored: () => void, onFailed: (error: unknown) => void): void {
+    this.#throwIfClosed()
+    this.#sender.post(input, onStored, onFailed)
   }
 
   /** Undefined while there is room for more inputs, else a promise of it. */

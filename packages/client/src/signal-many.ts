@@ -11,7 +11,7 @@ import { quote } from '@carillon/runtime/protocol'
 
 import { FAILURES_KEPT_DEFAULT, FAILURES_KEPT_MAX, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX } from './limits.ts'
 import type { Session } from './session.ts'
-import { createTarget, formatTarget, payloadSchema } from './target.ts'
+import { formatTarget, payloadSchema } from './target.ts'
 import type { NamedSignal } from './workflow-handle.ts'
 
 /** One signal to one instance of a workflow type. `SignalItem<typeof A | typeof B>` is one to either. */
@@ -173,12 +173,11 @@ class SignalRun {
     this.#taken += 1
     const failed = (error: unknown): void => this.#settle(index, toFailure(item, index, error))
     try {
-      const target = createTarget(this.#session.subjects, item.workflow, item.id)
-      validate(payloadSchema(target, 'signal', item.name), item.payload, `signal ${item.name} of ${item.workflow.name}`)
+      const target = this.#session.targets.of(item.workflow, item.id)
       const { name, payload, inputId: id, traceparent } = item
-      this.#session
-        .send({ target, kind: 'signal', name, payload, id, traceparent })
-        .seq.then(() => this.#settle(index, undefined), failed)
+      validate(payloadSchema(target, 'signal', name), payload, `signal ${name} of ${item.workflow.name}`)
+      const stored = (): void => this.#settle(index, undefined)
+      this.#session.post({ target, kind: 'signal', name, payload, id, traceparent }, stored, failed)
     } catch (error) {
       failed(error)
     }

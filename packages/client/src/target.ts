@@ -27,15 +27,46 @@ export interface Target {
   readonly idToken: Token
   readonly partition: Partition
   readonly key: InstanceKey
+  /** Subjects of its inputs that were made already, by kind and name. */
+  readonly inputSubjects: Map<string, string>
 }
 
 /** @throws INVALID_ID when the id (or the type, given as text) is not one; the message says which rule it breaks. */
-export function createTarget(subjects: Subjects, workflow: Contract | string, id: string): Target {
+function createTarget(subjects: Subjects, workflow: Contract | string, id: string): Target {
   const { name: type, shape } = typeof workflow === 'string' ? { name: workflow, shape: undefined } : workflow
   const typeToken = encodeToken(type, 'workflow type')
   const idToken = encodeToken(id, 'instance id')
   const partition = subjects.partitionOf(typeToken, idToken)
-  return { type, id, shape, typeToken, idToken, partition, key: `${typeToken}.${idToken}` }
+  return { type, id, shape, typeToken, idToken, partition, key: `${typeToken}.${idToken}`, inputSubjects: new Map() }
+}
+
+/** Targets that are remembered: busy instances come back within a moment. */
+const TARGETS_KEPT_MAX = 8192
+
+/** Makes each target once, as long as it is used. */
+export class Targets {
+  readonly #subjects: Subjects
+  readonly #byWorkflow = new Map<Contract | string, Map<string, Target>>()
+  #kept = 0
+
+  constructor(subjects: Subjects) {
+    this.#subjects = subjects
+  }
+
+  /** Throws as `createTarget`. */
+  of(workflow: Contract | string, id: string): Target {
+    const known = this.#byWorkflow.get(workflow)?.get(id)
+    if (known !== undefined) return known
+    const target = createTarget(this.#subjects, workflow, id)
+    if (this.#kept >= TARGETS_KEPT_MAX) {
+      this.#byWorkflow.clear()
+      this.#kept = 0
+    }
+    const byId = this.#byWorkflow.get(workflow) ?? new Map<string, Target>()
+    this.#byWorkflow.set(workflow, byId.set(id, target))
+    this.#kept += 1
+    return target
+  }
 }
 
 /** How error messages name an instance: safe in a log line. */
