@@ -6,6 +6,8 @@
  * 1. Inputs to one instance are published in the order of the calls of `send`, so nothing before it waits.
  * 2. When `close` resolves, every call has settled and nothing of this client runs.
  */
+import { setMaxListeners } from 'node:events'
+
 import { CarillonError } from '@carillon/runtime'
 import type { ReplyPayload, Subjects } from '@carillon/runtime/protocol'
 import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
@@ -43,6 +45,8 @@ export class Session {
     this.subjects = subjects
     this.targets = new Targets(subjects)
     this.closing = this.#waits.signal
+    // Every call that waits listens to it. How many there may be is bounded where they are made, so more than ten are no leak.
+    setMaxListeners(0, this.closing)
     this.#publisher = new PipelinedPublisher(nc)
     this.#sender = new InputSender(subjects, this.#publisher)
     this.#replies = new ReplyInbox(nc, inboxPrefix)
