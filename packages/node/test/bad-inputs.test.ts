@@ -335,7 +335,7 @@ describe('the same id again', () => {
 
   it('gets the first outcome: at once, later, with another payload, after a restart; another instance is independent', async () => {
     const [first, second] = await Promise.all([take('ids', 3), take('ids', 3)])
-    expect([first?.duplicate, second?.duplicate].toSorted()).toEqual([false, true])
+    expect(first?.duplicate).not.toBe(second?.duplicate)
     for (const answer of [first, second]) expect(answer?.outcome).toEqual({ ok: true, value: 7 })
     expect(await take('ids', 5)).toMatchObject({ duplicate: true, outcome: { ok: true, value: 7 } })
     expect(await take('other', 5)).toMatchObject({ duplicate: false, outcome: { ok: true, value: 5 } })
@@ -398,7 +398,8 @@ describe('activity results from anybody', () => {
     node = await open()
     await until(() => held.length === 2, 'the second run')
     for (const resolve of held) resolve()
-    await until(async () => (await items('victim')).includes('held shipped'), 'its result')
+    await until(async () => (await items('victim')).length > 0, 'its result')
+    expect(await items('victim')).toEqual(['held shipped'])
   })
 })
 
