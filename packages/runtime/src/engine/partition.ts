@@ -229,13 +229,6 @@ export class Partition {
     resident.uncommitted.push(input)
     this.#sink.count('applied')
     for (const effect of result.effects) this.#take(resident.key, effect)
-    if (!resident.exists) this.#forget(resident)
-  }
-
-  /** An input that found no instance and started none leaves nothing behind: else what is known would depend on when the next commit comes. */
-  #forget(resident: Resident): void {
-    this.#dirty.delete(resident)
-    this.#drop(resident)
   }
 
   /** The turn went wrong: the instance is made anew without it and stands in front of it. */
