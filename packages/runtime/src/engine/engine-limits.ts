@@ -19,7 +19,7 @@ export interface EngineLimits {
 }
 
 export const ENGINE_LIMITS: EngineLimits = {
-  commitEveryMs: 100,
+  commitEveryMs: 200,
   residentsMax: 50_000,
   residentBytesMax: 512 * 1024 * 1024,
   sliceMs: 8,
