@@ -57,7 +57,13 @@ async function measure(server: NatsProcess, version: string, dir: string): Promi
     [raw, RAW],
     [node, NAMESPACE],
   ] as const) {
-    await consumer.ask({ do: 'open-node', servers: server.url, namespace, dataDir: join(dir, namespace), residentsMax: RESIDENTS_MAX })
+    await consumer.ask({
+      do: 'open-node',
+      servers: server.url,
+      namespace,
+      dataDir: join(dir, namespace),
+      residentsMax: RESIDENTS_MAX,
+    })
   }
   await raw.ask({ do: 'close-node' })
   await raw.ask({ do: 'consume' })
@@ -78,12 +84,28 @@ async function measure(server: NatsProcess, version: string, dir: string): Promi
       cpu[name].push(run.cpu)
     }
     await producer.ask({ do: 'connect', servers: server.url, namespace: RAW })
-    keep('ceiling', await rate(server, producer, raw, 'raw', 'count', { signals: SIGNALS, instances: 1000, prefix: `r${round}` }))
+    keep(
+      'ceiling',
+      await rate(server, producer, raw, 'raw', 'count', { signals: SIGNALS, instances: 1000, prefix: `r${round}` }),
+    )
     pings.raw.push(...(await ping(producer, 'raw', `pr${round}`)))
     await producer.ask({ do: 'connect', servers: server.url, namespace: NAMESPACE })
-    keep('many', await rate(server, producer, node, 'client', 'count', { signals: SIGNALS, instances: 1000, prefix: `m${round}` }))
-    keep('one', await rate(server, producer, node, 'client', 'count', { signals: SIGNALS, instances: 1, prefix: `o${round}` }))
-    keep('activity', await rate(server, producer, node, 'client', 'work', { signals: ACTIVITIES, instances: 1000, prefix: `a${round}` }))
+    keep(
+      'many',
+      await rate(server, producer, node, 'client', 'count', { signals: SIGNALS, instances: 1000, prefix: `m${round}` }),
+    )
+    keep(
+      'one',
+      await rate(server, producer, node, 'client', 'count', { signals: SIGNALS, instances: 1, prefix: `o${round}` }),
+    )
+    keep(
+      'activity',
+      await rate(server, producer, node, 'client', 'work', {
+        signals: ACTIVITIES,
+        instances: 1000,
+        prefix: `a${round}`,
+      }),
+    )
     pings.client.push(...(await ping(producer, 'client', `pc${round}`)))
   }
   await raw.ask({ do: 'stop-consuming' })

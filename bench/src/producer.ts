@@ -49,7 +49,12 @@ function connected(): Session {
 }
 
 function subjectOf({ prefix, instances }: Pick<Load, 'prefix' | 'instances'>, i: number): string {
-  return connected().subjects.log(encodeToken('counter'), encodeToken(`${prefix}-${i % instances}`), 'signal', encodeToken('count'))
+  return connected().subjects.log(
+    encodeToken('counter'),
+    encodeToken(`${prefix}-${i % instances}`),
+    'signal',
+    encodeToken('count'),
+  )
 }
 
 /** The cheapest publish that still knows what was stored: a window of publishes, acks counted on one inbox. */
@@ -106,7 +111,8 @@ function* signals(
 }
 
 function* sleepers(instances: number, timers: number): Generator<SignalItem<typeof Sleeper>> {
-  for (let i = 0; i < instances; i++) yield { workflow: Sleeper, id: `sleeper-${i}`, name: 'sleep', payload: { timers } }
+  for (let i = 0; i < instances; i++)
+    yield { workflow: Sleeper, id: `sleeper-${i}`, name: 'sleep', payload: { timers } }
 }
 
 type Ping = Command & { readonly do: 'ping' }
@@ -142,8 +148,8 @@ async function pingByClient(ping: Ping): Promise<number[]> {
   const running: Promise<void>[] = []
   await paced(ping, (i) => {
     const started = performance.now()
-    const sent = connected().carillon
-      .workflow(Counter, `${ping.prefix}-${i % 100}`)
+    const sent = connected()
+      .carillon.workflow(Counter, `${ping.prefix}-${i % 100}`)
       .signal('count', purchase(i), { wait: 'applied' })
     running.push(sent.then(() => void took.push(performance.now() - started)))
   })

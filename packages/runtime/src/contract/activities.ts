@@ -44,14 +44,22 @@ type ActivityFunctions<Shape extends ContractShape> = {
  *
  * @throws INVALID_DEFINITION when one is missing or not declared.
  */
-export function implementActivities<Shape extends ContractShape>(contract: Contract<Shape>, functions: ActivityFunctions<Shape>): ActivityImplementations {
+export function implementActivities<Shape extends ContractShape>(
+  contract: Contract<Shape>,
+  functions: ActivityFunctions<Shape>,
+): ActivityImplementations {
   const given = new Map(Object.entries(functions as Readonly<Record<string, ActivityFunction>>))
   const declared = Object.keys(contract.shape.activities ?? {})
   for (const name of declared) {
-    if (!given.has(name)) throw new CarillonError('INVALID_DEFINITION', `the activities of ${contract.name} lack ${name}: add a function for it`)
+    if (!given.has(name))
+      throw new CarillonError(
+        'INVALID_DEFINITION',
+        `the activities of ${contract.name} lack ${name}: add a function for it`,
+      )
   }
   for (const name of given.keys()) {
-    if (!declared.includes(name)) throw new CarillonError('INVALID_DEFINITION', `the contract of ${contract.name} declares no activity ${name}`)
+    if (!declared.includes(name))
+      throw new CarillonError('INVALID_DEFINITION', `the contract of ${contract.name} declares no activity ${name}`)
   }
   return Object.freeze({ [activities]: true as const, contract, functions: given })
 }

@@ -7,17 +7,31 @@ type Part<Shape extends ContractShape, Key extends keyof ContractShape> = NonNul
 type Names<T> = Extract<keyof T, string>
 
 /** The arguments a caller passes for a schema: none when `undefined` or `void` is accepted. */
-export type Args<S> = S extends Schema ? ([undefined] extends [InputOf<S>] ? [input?: InputOf<S>] : [InputOf<S>] extends [void] ? [input?: undefined] : [input: InputOf<S>]) : []
+export type Args<S> = S extends Schema
+  ? [undefined] extends [InputOf<S>]
+    ? [input?: InputOf<S>]
+    : [InputOf<S>] extends [void]
+      ? [input?: undefined]
+      : [input: InputOf<S>]
+  : []
 
 export type SignalNames<Shape extends ContractShape> = Names<Part<Shape, 'signals'>>
 export type UpdateNames<Shape extends ContractShape> = Names<Part<Shape, 'updates'>>
 export type QueryNames<Shape extends ContractShape> = Names<Part<Shape, 'queries'>>
 export type ActivityNames<Shape extends ContractShape> = Names<Part<Shape, 'activities'>>
 
-export type SignalSchema<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'signals'> ? Part<Shape, 'signals'>[Name] : never
-export type UpdateOf<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'updates'> ? Part<Shape, 'updates'>[Name] : never
-export type QueryOf<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'queries'> ? Part<Shape, 'queries'>[Name] : never
-export type ActivityOf<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'activities'> ? Part<Shape, 'activities'>[Name] : never
+export type SignalSchema<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'signals'>
+  ? Part<Shape, 'signals'>[Name]
+  : never
+export type UpdateOf<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'updates'>
+  ? Part<Shape, 'updates'>[Name]
+  : never
+export type QueryOf<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'queries'>
+  ? Part<Shape, 'queries'>[Name]
+  : never
+export type ActivityOf<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'activities'>
+  ? Part<Shape, 'activities'>[Name]
+  : never
 
 /** The schema under `input` or `output` of an update, query or activity; undefined when it has none. */
 export type FieldOf<T, Field extends 'input' | 'output'> = T extends { readonly [K in Field]: infer S } ? S : undefined
@@ -32,7 +46,9 @@ export type Received<Shape extends ContractShape, Name extends SignalNames<Shape
 /** Calls of activities: durable, retried, each at least once, its result applied once. */
 export type ActivityCalls<Shape extends ContractShape> = {
   readonly [Name in ActivityNames<Shape>]: {
-    (...args: [...Args<FieldOf<ActivityOf<Shape, Name>, 'input'>>, options?: ActivityOptions]): Promise<OutputOf<FieldOf<ActivityOf<Shape, Name>, 'output'>>>
+    (
+      ...args: [...Args<FieldOf<ActivityOf<Shape, Name>, 'input'>>, options?: ActivityOptions]
+    ): Promise<OutputOf<FieldOf<ActivityOf<Shape, Name>, 'output'>>>
   }
 }
 
@@ -81,7 +97,13 @@ export interface Context<Shape extends ContractShape = ContractShape, State = un
   /** The next signal of these names (of any, without names) that no handler takes, in the journal's order. */
   receive<Name extends SignalNames<Shape> = SignalNames<Shape>>(...names: Name[]): Promise<Received<Shape, Name>>
   /** Closes the instance with a result, once the handlers in progress are done. */
-  complete(...args: unknown extends Result<Shape> ? [result?: unknown] : undefined extends Result<Shape> ? [result?: Result<Shape>] : [result: Result<Shape>]): void
+  complete(
+    ...args: unknown extends Result<Shape>
+      ? [result?: unknown]
+      : undefined extends Result<Shape>
+        ? [result?: Result<Shape>]
+        : [result: Result<Shape>]
+  ): void
   /** Closes the instance as failed, once the handlers in progress are done. */
   fail(error: Error | string): void
 }

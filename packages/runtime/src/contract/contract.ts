@@ -72,6 +72,7 @@ export function defineWorkflow<const Shape extends ContractShape>(name: string, 
     for (const key of Object.keys(shape[part] ?? {})) encodeToken(key, `name in ${part} of ${name}`)
   }
   const both = Object.keys(shape.signals ?? {}).find((key) => Object.hasOwn(shape.updates ?? {}, key))
-  if (both !== undefined) throw new CarillonError('INVALID_DEFINITION', `${name} has both a signal and an update named ${both}: rename one`)
+  if (both !== undefined)
+    throw new CarillonError('INVALID_DEFINITION', `${name} has both a signal and an update named ${both}: rename one`)
   return Object.freeze({ name, shape })
 }

@@ -39,7 +39,10 @@ export const DURATION_MS_MAX = 100 * 365 * 86_400_000
 export function toMs(duration: Duration): number {
   const ms = typeof duration === 'number' ? duration : parse(duration)
   if (!Number.isFinite(ms) || ms < 0 || ms > DURATION_MS_MAX) {
-    throw new CarillonError('INVALID_DURATION', `${quote(duration)} is not a duration of 0 to 100 years: write milliseconds as a number or text such as '30 days'`)
+    throw new CarillonError(
+      'INVALID_DURATION',
+      `${quote(duration)} is not a duration of 0 to 100 years: write milliseconds as a number or text such as '30 days'`,
+    )
   }
   return Math.round(ms)
 }

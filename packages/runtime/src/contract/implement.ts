@@ -1,12 +1,26 @@
 /** The implementation of a workflow type: what runs on the nodes. */
 import { CarillonError } from '../errors.ts'
-import type { Args, Context, FieldOf, QueryNames, QueryOf, SignalNames, SignalSchema, UpdateNames, UpdateOf } from './context.ts'
+import type {
+  Args,
+  Context,
+  FieldOf,
+  QueryNames,
+  QueryOf,
+  SignalNames,
+  SignalSchema,
+  UpdateNames,
+  UpdateOf,
+} from './context.ts'
 import type { Contract, ContractShape } from './contract.ts'
 import { type Duration, toMs } from './duration.ts'
 import type { InputOf, OutputOf } from './schema.ts'
 
 type MaybePromise<T> = T | Promise<T>
-type ReadonlyDeep<T> = T extends (...args: never[]) => unknown ? T : T extends object ? { readonly [K in keyof T]: ReadonlyDeep<T[K]> } : T
+type ReadonlyDeep<T> = T extends (...args: never[]) => unknown
+  ? T
+  : T extends object
+    ? { readonly [K in keyof T]: ReadonlyDeep<T[K]> }
+    : T
 
 export type StartInput<Shape extends ContractShape, Auto extends boolean> =
   | (Shape extends { readonly input: infer S } ? OutputOf<S> : undefined)
@@ -16,21 +30,28 @@ type RunResult<Shape extends ContractShape> = Shape extends { readonly result: i
 
 // Written out with `?`: through `Partial<…>` the compiler would not infer the state.
 type SignalHandlers<Shape extends ContractShape, State, Timers extends string> = {
-  readonly [Name in SignalNames<Shape>]?: (ctx: Context<Shape, State, Timers>, payload: OutputOf<SignalSchema<Shape, Name>>) => unknown
+  readonly [Name in SignalNames<Shape>]?: (
+    ctx: Context<Shape, State, Timers>,
+    payload: OutputOf<SignalSchema<Shape, Name>>,
+  ) => unknown
 }
 
 type UpdateRun<Shape extends ContractShape, State, Timers extends string, Name> = (
   ctx: Context<Shape, State, Timers>,
   input: OutputOf<FieldOf<UpdateOf<Shape, Name>, 'input'>>,
 ) => MaybePromise<UpdateValue<Shape, Name>>
-type UpdateValue<Shape extends ContractShape, Name> = FieldOf<UpdateOf<Shape, Name>, 'output'> extends undefined ? void : InputOf<FieldOf<UpdateOf<Shape, Name>, 'output'>>
+type UpdateValue<Shape extends ContractShape, Name> =
+  FieldOf<UpdateOf<Shape, Name>, 'output'> extends undefined ? void : InputOf<FieldOf<UpdateOf<Shape, Name>, 'output'>>
 
 type UpdateHandlers<Shape extends ContractShape, State, Timers extends string> = {
   readonly [Name in UpdateNames<Shape>]:
     | UpdateRun<Shape, State, Timers, Name>
     | {
         /** Refuses by throwing (best: `UpdateRejected`). Sees the state, changes nothing. */
-        readonly validate: (state: ReadonlyDeep<State>, input: OutputOf<FieldOf<UpdateOf<Shape, Name>, 'input'>>) => void
+        readonly validate: (
+          state: ReadonlyDeep<State>,
+          input: OutputOf<FieldOf<UpdateOf<Shape, Name>, 'input'>>,
+        ) => void
         readonly run: UpdateRun<Shape, State, Timers, Name>
       }
 }
@@ -38,7 +59,9 @@ type UpdateHandlers<Shape extends ContractShape, State, Timers extends string> =
 type QueryHandlers<Shape extends ContractShape, State> = {
   readonly [Name in QueryNames<Shape>]: (
     state: ReadonlyDeep<State>,
-    ...args: Args<FieldOf<QueryOf<Shape, Name>, 'input'>> extends [] ? [] : [input: OutputOf<FieldOf<QueryOf<Shape, Name>, 'input'>>]
+    ...args: Args<FieldOf<QueryOf<Shape, Name>, 'input'>> extends []
+      ? []
+      : [input: OutputOf<FieldOf<QueryOf<Shape, Name>, 'input'>>]
   ) => InputOf<FieldOf<QueryOf<Shape, Name>, 'output'>>
 }
 
@@ -61,13 +84,22 @@ interface CommonSpec<Shape extends ContractShape, State, Timers extends string, 
 type Answers<Shape extends ContractShape, State, Timers extends string> = ([UpdateNames<Shape>] extends [never]
   ? { readonly updates?: undefined }
   : { readonly updates: UpdateHandlers<Shape, State, Timers> }) &
-  ([QueryNames<Shape>] extends [never] ? { readonly queries?: undefined } : { readonly queries: QueryHandlers<Shape, State> })
+  ([QueryNames<Shape>] extends [never]
+    ? { readonly queries?: undefined }
+    : { readonly queries: QueryHandlers<Shape, State> })
 
 /** Every signal needs a handler, unless there is a `run` that can receive it. */
-type Complete<Shape extends ContractShape> = [SignalNames<Shape>] extends [never] ? unknown : { readonly run: object } | { readonly on: Readonly<Record<SignalNames<Shape>, object>> }
+type Complete<Shape extends ContractShape> = [SignalNames<Shape>] extends [never]
+  ? unknown
+  : { readonly run: object } | { readonly on: Readonly<Record<SignalNames<Shape>, object>> }
 
 /** What an implementation holds. */
-export type Spec<Shape extends ContractShape, State, Timers extends string, Auto extends boolean> = CommonSpec<Shape, State, Timers, Auto> &
+export type Spec<Shape extends ContractShape, State, Timers extends string, Auto extends boolean> = CommonSpec<
+  Shape,
+  State,
+  Timers,
+  Auto
+> &
   Answers<Shape, State, Timers> & {
     /** Handlers of signals. Signals without one wait, in one ordered mailbox, for `ctx.receive` in `run`. */
     readonly on?: SignalHandlers<Shape, State, Timers>
@@ -111,17 +143,20 @@ export const KNOWN_IDS_MAX = 1_000_000
  *
  * @throws INVALID_DEFINITION when a handler is missing, is not a function, or has no counterpart in the contract.
  */
-export function implement<Shape extends ContractShape, State, Timers extends string = never, Auto extends boolean = false>(
-  contract: Contract<Shape>,
-  spec: Spec<Shape, State, Timers, Auto>,
-): Implementation {
+export function implement<
+  Shape extends ContractShape,
+  State,
+  Timers extends string = never,
+  Auto extends boolean = false,
+>(contract: Contract<Shape>, spec: Spec<Shape, State, Timers, Auto>): Implementation {
   const loose = spec as unknown as LooseSpec
   const { shape, name } = contract
   const refuse = (message: string): never => {
     throw new CarillonError('INVALID_DEFINITION', `the implementation of ${name} ${message}`)
   }
   const known = loose.knownIdsMax ?? KNOWN_IDS_DEFAULT
-  if (!Number.isInteger(known) || known < 1 || known > KNOWN_IDS_MAX) refuse(`has knownIdsMax ${known}: give a whole number from 1 to ${KNOWN_IDS_MAX}`)
+  if (!Number.isInteger(known) || known < 1 || known > KNOWN_IDS_MAX)
+    refuse(`has knownIdsMax ${known}: give a whole number from 1 to ${KNOWN_IDS_MAX}`)
   if (typeof loose.state !== 'function') refuse('has no state function')
   const signals = handlerMap(loose.on, shape.signals, 'signal', loose.run === undefined, refuse)
   const updates = handlerMap(loose.updates, shape.updates, 'update', true, refuse)
@@ -165,8 +200,10 @@ function handlerMap(
 ): ReadonlyMap<string, unknown> {
   const handlers = new Map(Object.entries(given ?? {}).filter(([, handler]) => handler !== undefined))
   const names = new Set(Object.keys(declared ?? {}))
-  for (const key of handlers.keys()) if (!names.has(key)) refuse(`handles the ${what} ${key}, which its contract does not declare`)
-  if (complete) for (const key of names) if (!handlers.has(key)) refuse(`has no handler for the ${what} ${key}: add one`)
+  for (const key of handlers.keys())
+    if (!names.has(key)) refuse(`handles the ${what} ${key}, which its contract does not declare`)
+  if (complete)
+    for (const key of names) if (!handlers.has(key)) refuse(`has no handler for the ${what} ${key}: add one`)
   return handlers
 }
 

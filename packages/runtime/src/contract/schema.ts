@@ -27,11 +27,16 @@ export function validate(schema: Schema | undefined, value: unknown, what: strin
   if (schema === undefined || schema['~standard'].vendor === PASS) return value
   const result = schema['~standard'].validate(value)
   if (result instanceof Promise) {
-    throw new CarillonError('INVALID_DEFINITION', `the schema of ${what} validates asynchronously: a turn cannot wait for it, use a synchronous schema`)
+    throw new CarillonError(
+      'INVALID_DEFINITION',
+      `the schema of ${what} validates asynchronously: a turn cannot wait for it, use a synchronous schema`,
+    )
   }
   if (result.issues === undefined) return result.value
   const issues = result.issues.map((issue) => `${formatPath(issue.path)}${issue.message}`)
-  throw new CarillonError('INVALID_PAYLOAD', `the payload of ${what} is not valid: ${issues.join('; ')}`, { details: { issues } })
+  throw new CarillonError('INVALID_PAYLOAD', `the payload of ${what} is not valid: ${issues.join('; ')}`, {
+    details: { issues },
+  })
 }
 
 function formatPath(path: StandardSchemaV1.Issue['path']): string {

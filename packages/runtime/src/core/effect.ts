@@ -19,7 +19,13 @@ export function isEffectId(value: unknown): value is EffectId {
 }
 
 export type Effect =
-  | { readonly kind: 'activity'; readonly id: EffectId; readonly name: string; readonly input: Uint8Array; readonly options: ActivityOptions | undefined }
+  | {
+      readonly kind: 'activity'
+      readonly id: EffectId
+      readonly name: string
+      readonly input: Uint8Array
+      readonly options: ActivityOptions | undefined
+    }
   /** The activity's result was applied, or is not wanted any more. */
   | { readonly kind: 'activity-done'; readonly id: EffectId }
   | { readonly kind: 'timer'; readonly id: EffectId; readonly name: string; readonly dueMs: number }
@@ -27,7 +33,12 @@ export type Effect =
   | { readonly kind: 'timer-done'; readonly id: EffectId; readonly dueMs: number }
   | { readonly kind: 'dead'; readonly id: EffectId; readonly input: Input; readonly reason: ErrorData }
   | { readonly kind: 'reply'; readonly inbox: string; readonly payload: ReplyPayload }
-  | { readonly kind: 'log'; readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string; readonly fields: Readonly<Record<string, unknown>> | undefined }
+  | {
+      readonly kind: 'log'
+      readonly level: 'debug' | 'info' | 'warn' | 'error'
+      readonly message: string
+      readonly fields: Readonly<Record<string, unknown>> | undefined
+    }
   /** An activity result or timer that nobody waits for (any more). Counted. */
   | { readonly kind: 'ignored'; readonly input: Input }
   /** An input whose id was known. Counted. */

@@ -34,7 +34,12 @@ export class FingerprintIndex {
     const firstPlace = place - (place % SEGMENT_PLACES)
     let segment = this.#segments.at(-1)
     if (segment?.firstPlace !== firstPlace) {
-      segment = { firstPlace, fingerprints: new Uint32Array(SLOTS_AT_FIRST), places: new Uint16Array(SLOTS_AT_FIRST), used: 0 }
+      segment = {
+        firstPlace,
+        fingerprints: new Uint32Array(SLOTS_AT_FIRST),
+        places: new Uint16Array(SLOTS_AT_FIRST),
+        used: 0,
+      }
       this.#segments.push(segment)
     }
     if ((segment.used + 1) * 2 > segment.fingerprints.length) grow(segment)
@@ -57,7 +62,8 @@ export class FingerprintIndex {
 
   /** Lets go of segments that hold only places before this one. */
   dropBefore(place: number): void {
-    while (this.#segments[0] !== undefined && this.#segments[0].firstPlace + SEGMENT_PLACES <= place) this.#segments.shift()
+    while (this.#segments[0] !== undefined && this.#segments[0].firstPlace + SEGMENT_PLACES <= place)
+      this.#segments.shift()
   }
 }
 
@@ -73,5 +79,6 @@ function grow(segment: Segment): void {
   const { fingerprints, places } = segment
   segment.fingerprints = new Uint32Array(fingerprints.length * 2)
   segment.places = new Uint16Array(fingerprints.length * 2)
-  for (const [slot, fingerprint] of fingerprints.entries()) if (fingerprint !== 0) insert(segment, fingerprint, places[slot] as number)
+  for (const [slot, fingerprint] of fingerprints.entries())
+    if (fingerprint !== 0) insert(segment, fingerprint, places[slot] as number)
 }

@@ -44,7 +44,10 @@ export function installGuards(): void {
   // Before `hrtime` itself, which takes it over.
   answer(process.hrtime as unknown as Holder, 'bigint', (turn) => BigInt(Math.round(turn.nowMs)) * 1_000_000n)
   answer(process as unknown as Holder, 'uptime', (turn) => turn.nowMs / 1000)
-  answer(process as unknown as Holder, 'hrtime', (turn) => [Math.floor(turn.nowMs / 1000), (turn.nowMs % 1000) * 1_000_000])
+  answer(process as unknown as Holder, 'hrtime', (turn) => [
+    Math.floor(turn.nowMs / 1000),
+    (turn.nowMs % 1000) * 1_000_000,
+  ])
   guardCrypto()
   refuse(globalThis, ['setTimeout', 'setInterval', 'setImmediate'], USE_SLEEP)
   refuse(globalThis, ['fetch'], USE_ACTIVITY)
@@ -60,7 +63,8 @@ export function installGuards(): void {
   // A socket that was made by hand.
   refuse(net.Socket.prototype, ['connect'], USE_ACTIVITY)
   refuse(tls, ['connect', 'createServer'], USE_ACTIVITY)
-  for (const resolver of [dns, dnsPromises]) refuse(resolver, ['lookup', 'lookupService', 'resolve', 'resolve4', 'resolve6', 'reverse'], USE_ACTIVITY)
+  for (const resolver of [dns, dnsPromises])
+    refuse(resolver, ['lookup', 'lookupService', 'resolve', 'resolve4', 'resolve6', 'reverse'], USE_ACTIVITY)
   refuse(dgram, ['createSocket'], USE_ACTIVITY)
   refuse(fs, fileFunctions(fs), USE_ACTIVITY)
   refuse(fsPromises, fileFunctions(fsPromises), USE_ACTIVITY)
@@ -87,13 +91,18 @@ function replaceDate(): void {
 }
 
 function guardCrypto(): void {
-  for (const holder of [crypto, globalThis.crypto] as unknown as Holder[]) answer(holder, 'randomUUID', (turn) => turn.random.uuid())
+  for (const holder of [crypto, globalThis.crypto] as unknown as Holder[])
+    answer(holder, 'randomUUID', (turn) => turn.random.uuid())
   answer(globalThis.crypto as unknown as Holder, 'getRandomValues', (turn, array) => {
     const view = array as unknown as ArrayBufferView
     turn.random.fill(new Uint8Array(view.buffer, view.byteOffset, view.byteLength))
     return array
   })
-  refuse(crypto, ['randomBytes', 'randomInt', 'randomFill', 'randomFillSync', 'getRandomValues'], 'use ctx.random or ctx.uuid')
+  refuse(
+    crypto,
+    ['randomBytes', 'randomInt', 'randomFill', 'randomFillSync', 'getRandomValues'],
+    'use ctx.random or ctx.uuid',
+  )
 }
 
 /** Inside a turn the function answers from the turn. */
@@ -110,13 +119,19 @@ function answer(holder: Holder, name: string, inTurn: (turn: Turn, ...args: neve
 function refuse(holder: object, names: readonly string[], instead: string): void {
   for (const name of names) {
     const original = (holder as Holder)[name]
-    if (typeof original !== 'function' || Object.getOwnPropertyDescriptor(holder, name)?.configurable === false) continue
+    if (typeof original !== 'function' || Object.getOwnPropertyDescriptor(holder, name)?.configurable === false)
+      continue
     replace(holder as Holder, name, original, function guarded(this: unknown, ...args: never[]) {
       if (currentTurn() !== undefined) {
-        throw new CarillonError('NONDETERMINISTIC', `workflow code called ${name}, which may give another result when the journal is folded again: ${instead}`)
+        throw new CarillonError(
+          'NONDETERMINISTIC',
+          `workflow code called ${name}, which may give another result when the journal is folded again: ${instead}`,
+        )
       }
       // oxlint-disable-next-line no-new-target -- `new fs.ReadStream()` and its kin are constructors too
-      return new.target === undefined ? Reflect.apply(original, this, args) : Reflect.construct(original, args, new.target === guarded ? original : new.target)
+      return new.target === undefined
+        ? Reflect.apply(original, this, args)
+        : Reflect.construct(original, args, new.target === guarded ? original : new.target)
     })
   }
 }
@@ -129,7 +144,12 @@ function replace(holder: Holder, name: string, original: AnyFunction, guarded: A
   }
   guarded.prototype = original.prototype as unknown
   Object.defineProperty(guarded, 'name', { value: name, configurable: true })
-  Object.defineProperty(holder, name, { value: guarded, writable: true, configurable: true, enumerable: Object.getOwnPropertyDescriptor(holder, name)?.enumerable ?? true })
+  Object.defineProperty(holder, name, {
+    value: guarded,
+    writable: true,
+    configurable: true,
+    enumerable: Object.getOwnPropertyDescriptor(holder, name)?.enumerable ?? true,
+  })
 }
 
 function fileFunctions(module: object): string[] {

@@ -55,7 +55,8 @@ export class InstanceContext implements Context {
   }
 
   get log(): InstanceLog {
-    const line = (level: Level) => (message: string, fields?: Readonly<Record<string, unknown>>) => this.#writeLog(level, message, fields)
+    const line = (level: Level) => (message: string, fields?: Readonly<Record<string, unknown>>) =>
+      this.#writeLog(level, message, fields)
     this.#log ??= { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') }
     return this.#log
   }
@@ -88,8 +89,13 @@ export class InstanceContext implements Context {
     instance.requireTurn()
     const declared = instance.implementation.contract.shape.signals ?? {}
     for (const name of names) {
-      if (!Object.hasOwn(declared, name)) throw new CarillonError('UNKNOWN_NAME', `${instance.type} declares no signal ${quote(name)} to receive`)
-      if (instance.implementation.signals.has(name)) throw new CarillonError('INVALID_DEFINITION', `the signal ${quote(name)} of ${instance.type} has a handler, so receive never gets it`)
+      if (!Object.hasOwn(declared, name))
+        throw new CarillonError('UNKNOWN_NAME', `${instance.type} declares no signal ${quote(name)} to receive`)
+      if (instance.implementation.signals.has(name))
+        throw new CarillonError(
+          'INVALID_DEFINITION',
+          `the signal ${quote(name)} of ${instance.type} has a handler, so receive never gets it`,
+        )
     }
     const wanted = new Set(names)
     const { mailbox } = instance.data
@@ -97,7 +103,11 @@ export class InstanceContext implements Context {
     const input = index === -1 ? await instance.waits.forSignal(wanted) : (mailbox.splice(index, 1)[0] as Input)
     instance.finish(input, { ok: true })
     // Validated when it came in; decoding it again gives the same.
-    const payload = validate(declared[input.name as keyof typeof declared], decodePayload(input.payload, input.encoding), `the signal ${input.name}`)
+    const payload = validate(
+      declared[input.name as keyof typeof declared],
+      decodePayload(input.payload, input.encoding),
+      `the signal ${input.name}`,
+    )
     return { name: input.name, payload } as never
   }
 
@@ -124,7 +134,11 @@ export class InstanceContext implements Context {
   #makeActivities(): ActivityCalls<object> {
     const { contract } = this.#instance.implementation
     const calls = Object.entries(contract.shape.activities ?? {}).map(([name, { input: schema }]) => {
-      const call = schema === undefined ? (options?: ActivityOptions) => this.#startActivity(name, undefined, options) : (input: unknown, options?: ActivityOptions) => this.#startActivity(name, validate(schema, input, `the activity ${name}`), options)
+      const call =
+        schema === undefined
+          ? (options?: ActivityOptions) => this.#startActivity(name, undefined, options)
+          : (input: unknown, options?: ActivityOptions) =>
+              this.#startActivity(name, validate(schema, input, `the activity ${name}`), options)
       return [name, call] as const
     })
     return Object.fromEntries(calls)
@@ -135,7 +149,11 @@ export class InstanceContext implements Context {
     const turn = instance.requireTurn()
     checkLimit('activities', instance.data.activities.size, INSTANCE_LIMITS.activities)
     const bytes = encodeValue(input)
-    if (bytes.length > PAYLOAD_BYTES_MAX) throw new CarillonError('PAYLOAD_TOO_LARGE', `the input of the activity ${name} has ${bytes.length} bytes, over ${PAYLOAD_BYTES_MAX}: pass a reference instead`)
+    if (bytes.length > PAYLOAD_BYTES_MAX)
+      throw new CarillonError(
+        'PAYLOAD_TOO_LARGE',
+        `the input of the activity ${name} has ${bytes.length} bytes, over ${PAYLOAD_BYTES_MAX}: pass a reference instead`,
+      )
     const id = turn.nextEffectId()
     instance.data.activities.set(id, name)
     instance.emit({ kind: 'activity', id, name, input: bytes, options: copyValue(options) })
@@ -148,7 +166,11 @@ export class InstanceContext implements Context {
       const control: TimerControl = {
         set: (delay) => armTimer(instance, name, this.now() + toMs(delay)),
         setAt(timeMs) {
-          if (!Number.isFinite(timeMs) || timeMs > TIMER_MS_MAX) throw new CarillonError('INVALID_DURATION', `the timer ${name} cannot be set to ${String(timeMs)}: give milliseconds since the epoch, before the year 6000`)
+          if (!Number.isFinite(timeMs) || timeMs > TIMER_MS_MAX)
+            throw new CarillonError(
+              'INVALID_DURATION',
+              `the timer ${name} cannot be set to ${String(timeMs)}: give milliseconds since the epoch, before the year 6000`,
+            )
           armTimer(instance, name, Math.round(timeMs))
         },
         cancel: () => disarmTimer(instance, name),
@@ -166,10 +188,19 @@ export class InstanceContext implements Context {
     const lines = effects.reduce((count, { kind }) => count + (kind === 'log' ? 1 : 0), 0)
     if (lines > INSTANCE_LIMITS.logLines) return
     const last = lines === INSTANCE_LIMITS.logLines
-    effects.push({ kind: 'log', level, message: last ? `more than ${INSTANCE_LIMITS.logLines} log lines in one turn: the rest is dropped` : message, fields: last ? undefined : fields })
+    effects.push({
+      kind: 'log',
+      level,
+      message: last ? `more than ${INSTANCE_LIMITS.logLines} log lines in one turn: the rest is dropped` : message,
+      fields: last ? undefined : fields,
+    })
   }
 }
 
 function checkLimit(what: string, count: number, max: number): void {
-  if (count >= max) throw new CarillonError('LIMIT_REACHED', `the instance has ${count} ${what} open, the most there may be: end some first`)
+  if (count >= max)
+    throw new CarillonError(
+      'LIMIT_REACHED',
+      `the instance has ${count} ${what} open, the most there may be: end some first`,
+    )
 }

@@ -7,7 +7,13 @@ export type Phase =
   /** There is no such instance (yet). */
   | { readonly kind: 'absent' }
   | { readonly kind: 'running'; readonly startedMs: number }
-  | { readonly kind: 'closed'; readonly startedMs: number; readonly seq: number; readonly timeMs: number; readonly outcome: Outcome }
+  | {
+      readonly kind: 'closed'
+      readonly startedMs: number
+      readonly seq: number
+      readonly timeMs: number
+      readonly outcome: Outcome
+    }
 
 export interface SetTimer {
   readonly effect: EffectId

@@ -53,7 +53,11 @@ export class Instance {
   /** Senders of repeats that wait for the outcome of the first input with their id. */
   #repeats = new Map<string, Input[]>()
 
-  constructor(key: InstanceKey, implementation: Implementation, data: InstanceData = emptyData(implementation.knownIdsMax)) {
+  constructor(
+    key: InstanceKey,
+    implementation: Implementation,
+    data: InstanceData = emptyData(implementation.knownIdsMax),
+  ) {
     const { type, id } = parseKey(key)
     this.key = key
     this.type = type
@@ -65,7 +69,13 @@ export class Instance {
 
   /** No user code waits inside: the data alone describes it (invariant 2). */
   get isQuiescent(): boolean {
-    return this.#slot === undefined && this.#queue.length === 0 && !this.#mainRuns && this.closing === undefined && this.waits.size === 0
+    return (
+      this.#slot === undefined &&
+      this.#queue.length === 0 &&
+      !this.#mainRuns &&
+      this.closing === undefined &&
+      this.waits.size === 0
+    )
   }
 
   get queued(): number {
@@ -75,7 +85,10 @@ export class Instance {
   /** The running turn. @throws OUTSIDE_TURN when workflow code kept `ctx` and uses it later. */
   requireTurn(): Turn {
     if (this.turn === undefined) {
-      throw new CarillonError('OUTSIDE_TURN', `ctx of ${this.type}/${this.id} was used outside of a turn: await only what ctx gives, and do not keep ctx`)
+      throw new CarillonError(
+        'OUTSIDE_TURN',
+        `ctx of ${this.type}/${this.id} was used outside of a turn: await only what ctx gives, and do not keep ctx`,
+      )
     }
     return this.turn
   }
@@ -149,7 +162,9 @@ export class Instance {
   settleWait(id: EffectId, outcome: Outcome): boolean {
     this.unsettled = true
     return this.waits.settle(id, ({ resolve, reject }) =>
-      outcome.ok ? resolve(outcome.value) : reject(new CarillonError('ACTIVITY_FAILED', outcome.error.message, { details: outcome.error })),
+      outcome.ok
+        ? resolve(outcome.value)
+        : reject(new CarillonError('ACTIVITY_FAILED', outcome.error.message, { details: outcome.error })),
     )
   }
 
@@ -162,7 +177,10 @@ export class Instance {
     if (this.waits.size > 0 || (this.#slot === undefined && !this.#mainRuns)) return
     const where = this.#slot === undefined ? 'run' : `the handler of ${this.#slot.input.kind} ${this.#slot.input.name}`
     this.poisonWith(
-      new CarillonError('LOST_COROUTINE', `${where} awaits something that is not from ctx: nothing in the journal can bring it back, so do that in an activity`),
+      new CarillonError(
+        'LOST_COROUTINE',
+        `${where} awaits something that is not from ctx: nothing in the journal can bring it back, so do that in an activity`,
+      ),
     )
   }
 
@@ -188,7 +206,8 @@ export class Instance {
   #jobEnded(job: Job, result: Settled): void {
     if (result.ok) return this.finish(job.input, { ok: true, value: result.value })
     const { error } = result
-    if (codeOf(error) === 'UPDATE_REJECTED' && job.input.kind === 'update') return this.finish(job.input, { ok: false, error: toPlainError(error, 'UPDATE_REJECTED') })
+    if (codeOf(error) === 'UPDATE_REJECTED' && job.input.kind === 'update')
+      return this.finish(job.input, { ok: false, error: toPlainError(error, 'UPDATE_REJECTED') })
     if (codeOf(error) !== 'WORKFLOW_FAILED') return this.poisonWith(error)
     const outcome: Outcome = { ok: false, error: toPlainError(error, 'WORKFLOW_FAILED') }
     this.requestClose(outcome, job.input.seq)
@@ -197,7 +216,14 @@ export class Instance {
 
   #mainEnded(result: Settled): void {
     const { seq } = this.requireTurn()
-    if (result.ok) return this.requestClose({ ok: true, value: validate(this.implementation.contract.shape.result, result.value, `the result of ${this.type}`) }, seq)
+    if (result.ok)
+      return this.requestClose(
+        {
+          ok: true,
+          value: validate(this.implementation.contract.shape.result, result.value, `the result of ${this.type}`),
+        },
+        seq,
+      )
     if (codeOf(result.error) !== 'WORKFLOW_FAILED') return this.poisonWith(result.error)
     this.requestClose({ ok: false, error: toPlainError(result.error, 'WORKFLOW_FAILED') }, seq)
   }
@@ -219,7 +245,13 @@ export class Instance {
   }
 
   #ended(result: Settled, ended: (result: Settled) => void): void {
-    if (this.turn === undefined) return this.poisonWith(new CarillonError('LOST_COROUTINE', 'workflow code went on outside of a turn: it awaited something that is not from ctx'))
+    if (this.turn === undefined)
+      return this.poisonWith(
+        new CarillonError(
+          'LOST_COROUTINE',
+          'workflow code went on outside of a turn: it awaited something that is not from ctx',
+        ),
+      )
     try {
       ended(result)
     } catch (error) {

@@ -41,7 +41,8 @@ export function instanceOfRecordKey(text: string): InstanceKey {
 /** Records of a partition, in the order of their keys; of one type, and behind one key, where given. */
 export function recordRange(partition: Partition, typeToken: string | undefined, after: string | undefined): Range {
   const prefix = `${part(partition)}/`
-  const from = after === undefined ? `${prefix}${typeToken === undefined ? '' : `${typeToken}.`}` : `${prefix}${after}\u0000`
+  const from =
+    after === undefined ? `${prefix}${typeToken === undefined ? '' : `${typeToken}.`}` : `${prefix}${after}\u0000`
   // `/` follows `.` in ASCII: the first key behind every `<type>.…`.
   return { from, to: typeToken === undefined ? part(partition) + BEHIND_SLASH : `${prefix}${typeToken}/` }
 }
@@ -88,5 +89,9 @@ export function effectKey(partition: Partition, effect: EffectId, key: InstanceK
 
 /** Pending effects of a partition in the order of their turns, from behind a key. */
 export function effectRange(partition: Partition, after: string | undefined, limit: number): Range {
-  return { from: after === undefined ? `${part(partition)}/` : `${after}\u0000`, to: part(partition) + BEHIND_SLASH, limit }
+  return {
+    from: after === undefined ? `${part(partition)}/` : `${after}\u0000`,
+    to: part(partition) + BEHIND_SLASH,
+    limit,
+  }
 }

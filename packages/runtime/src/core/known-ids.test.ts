@@ -19,7 +19,11 @@ class Stored {
 }
 
 const outcomeOf = (i: number): Outcome =>
-  i % 7 === 0 ? { ok: true, value: { left: i } } : i % 11 === 0 ? { ok: false, error: { code: 'UPDATE_REJECTED', message: `no ${i}` } } : { ok: true }
+  i % 7 === 0
+    ? { ok: true, value: { left: i } }
+    : i % 11 === 0
+      ? { ok: false, error: { code: 'UPDATE_REJECTED', message: `no ${i}` } }
+      : { ok: true }
 
 describe('known ids', () => {
   it('remember the last max ids with their outcomes, and forget whole blocks behind them', () => {
@@ -30,7 +34,8 @@ describe('known ids', () => {
       expect(known.get(`id-${i}`)).toEqual({ id: `id-${i}`, seq: i, outcome: undefined })
       known.settle(`id-${i}`, outcomeOf(i))
     }
-    for (let i = 5000 - max; i < 5000; i++) expect(known.get(`id-${i}`)).toEqual({ id: `id-${i}`, seq: i, outcome: outcomeOf(i) })
+    for (let i = 5000 - max; i < 5000; i++)
+      expect(known.get(`id-${i}`)).toEqual({ id: `id-${i}`, seq: i, outcome: outcomeOf(i) })
     expect(known.get(`id-${5000 - max - 2 * BLOCK_IDS}`)).toBeUndefined()
     expect(known.size).toBeLessThanOrEqual(max + BLOCK_IDS * 2)
   })
@@ -55,27 +60,31 @@ describe('known ids', () => {
   it('are the same after a save and a restore at any moment, ids that wait included', () => {
     const id = fc.stringMatching(/^[a-z0-9é☃ ]{1,40}$/u)
     fc.assert(
-      fc.property(fc.array(fc.tuple(id, fc.boolean()), { maxLength: 400 }), fc.integer({ min: 1, max: 300 }), (inputs, max) => {
-        const stored = new Stored()
-        let live = new KnownIds(max)
-        const settled: string[] = []
-        const waiting: string[] = []
-        for (const [i, [text, settles]] of inputs.entries()) {
-          const unique = `${text}${i}`
-          live.add(unique, i + 2 ** 33)
-          if (settles) {
-            live.settle(unique, outcomeOf(i))
-            settled.push(unique)
-          } else waiting.push(unique)
-          if (i % 13 !== 0) continue
-          stored.save(live)
-          const restored = stored.restore(live, max)
-          expect(restored.canonical()).toEqual(live.canonical())
-          live = restored
-        }
-        for (const unique of waiting) expect(live.get(unique)).toMatchObject({ id: unique, outcome: undefined })
-        for (const unique of settled.slice(-max)) expect(live.get(unique)?.outcome).toBeDefined()
-      }),
+      fc.property(
+        fc.array(fc.tuple(id, fc.boolean()), { maxLength: 400 }),
+        fc.integer({ min: 1, max: 300 }),
+        (inputs, max) => {
+          const stored = new Stored()
+          let live = new KnownIds(max)
+          const settled: string[] = []
+          const waiting: string[] = []
+          for (const [i, [text, settles]] of inputs.entries()) {
+            const unique = `${text}${i}`
+            live.add(unique, i + 2 ** 33)
+            if (settles) {
+              live.settle(unique, outcomeOf(i))
+              settled.push(unique)
+            } else waiting.push(unique)
+            if (i % 13 !== 0) continue
+            stored.save(live)
+            const restored = stored.restore(live, max)
+            expect(restored.canonical()).toEqual(live.canonical())
+            live = restored
+          }
+          for (const unique of waiting) expect(live.get(unique)).toMatchObject({ id: unique, outcome: undefined })
+          for (const unique of settled.slice(-max)) expect(live.get(unique)?.outcome).toBeDefined()
+        },
+      ),
       { numRuns: 50 },
     )
   })

@@ -71,7 +71,12 @@ export class KnownIds {
   }
 
   get size(): number {
-    return (this.#next - this.#first) * BLOCK_IDS + this.#head.count + this.#waiting.size + (this.#newest === undefined ? 0 : 1)
+    return (
+      (this.#next - this.#first) * BLOCK_IDS +
+      this.#head.count +
+      this.#waiting.size +
+      (this.#newest === undefined ? 0 : 1)
+    )
   }
 
   /** Estimated bytes in memory. */

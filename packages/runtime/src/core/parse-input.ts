@@ -1,5 +1,16 @@
 /** The boundary of the core: a stored message becomes an input, or is refused. After this nobody parses again. */
-import { type Encoding, HEADERS, type Input, INPUT_ID_BYTES_MAX, type InstanceKey, type Partition, PAYLOAD_BYTES_MAX, PROTOCOL_VERSION, type Subjects, checkInputId } from '../protocol/index.ts'
+import {
+  type Encoding,
+  HEADERS,
+  type Input,
+  INPUT_ID_BYTES_MAX,
+  type InstanceKey,
+  type Partition,
+  PAYLOAD_BYTES_MAX,
+  PROTOCOL_VERSION,
+  type Subjects,
+  checkInputId,
+} from '../protocol/index.ts'
 import type { LogMessage } from '../ports/index.ts'
 import { CarillonError, type ErrorData, toErrorData } from '../errors.ts'
 
@@ -8,11 +19,21 @@ export type ParsedInput =
   /** Not addressed to any instance: a subject that is none of ours. */
   | { readonly kind: 'malformed'; readonly reason: ErrorData }
   /** Addressed, but not acceptable: dead-lettered without reaching the instance. */
-  | { readonly kind: 'refused'; readonly partition: Partition; readonly key: InstanceKey; readonly input: Input; readonly reason: ErrorData }
+  | {
+      readonly kind: 'refused'
+      readonly partition: Partition
+      readonly key: InstanceKey
+      readonly input: Input
+      readonly reason: ErrorData
+    }
 
 export function parseInput(subjects: Subjects, message: LogMessage): ParsedInput {
   const subject = subjects.parseLog(message.subject)
-  if (subject === undefined) return { kind: 'malformed', reason: { code: 'INVALID_ID', message: 'the subject is not that of an input: see docs/protocol.md' } }
+  if (subject === undefined)
+    return {
+      kind: 'malformed',
+      reason: { code: 'INVALID_ID', message: 'the subject is not that of an input: see docs/protocol.md' },
+    }
   const input: Input = {
     seq: message.seq,
     timeMs: message.timeMs,
@@ -27,23 +48,34 @@ export function parseInput(subjects: Subjects, message: LogMessage): ParsedInput
   }
   const reason = refusal(input)
   const { partition, key } = subject
-  return reason === undefined ? { kind: 'input', partition, key, input } : { kind: 'refused', partition, key, input, reason }
+  return reason === undefined
+    ? { kind: 'input', partition, key, input }
+    : { kind: 'refused', partition, key, input, reason }
 }
 
 function refusal(input: Input): ErrorData | undefined {
   if (input.payload.length > PAYLOAD_BYTES_MAX) {
-    return { code: 'PAYLOAD_TOO_LARGE', message: `the payload has ${input.payload.length} bytes, over ${PAYLOAD_BYTES_MAX}: store it elsewhere and send a reference` }
+    return {
+      code: 'PAYLOAD_TOO_LARGE',
+      message: `the payload has ${input.payload.length} bytes, over ${PAYLOAD_BYTES_MAX}: store it elsewhere and send a reference`,
+    }
   }
   if (input.encoding !== 'json' && input.encoding !== 'msgpack') {
     return { code: 'INVALID_PAYLOAD', message: `the header ${HEADERS.encoding} is neither json nor msgpack` }
   }
-  if (input.reply !== undefined && !isInbox(input.reply)) return { code: 'INVALID_ID', message: `the header ${HEADERS.reply} is not an inbox subject (_INBOX.…)` }
+  if (input.reply !== undefined && !isInbox(input.reply))
+    return { code: 'INVALID_ID', message: `the header ${HEADERS.reply} is not an inbox subject (_INBOX.…)` }
   if (input.id === undefined) return undefined
   try {
     checkInputId(input.id)
     return undefined
   } catch (error) {
-    return toErrorData(error instanceof CarillonError ? error : new CarillonError('INVALID_ID', `an input id has at most ${INPUT_ID_BYTES_MAX} bytes`), 'INVALID_ID')
+    return toErrorData(
+      error instanceof CarillonError
+        ? error
+        : new CarillonError('INVALID_ID', `an input id has at most ${INPUT_ID_BYTES_MAX} bytes`),
+      'INVALID_ID',
+    )
   }
 }
 

@@ -5,7 +5,15 @@
  * which code waits is its record and its tail: the inputs behind `coveredSeq`.
  */
 import { type ErrorData } from '../errors.ts'
-import { decodeValue, encodeCanonical, encodeValue, type Input, type InputKind, type InstanceStatus, type Outcome } from '../protocol/index.ts'
+import {
+  decodeValue,
+  encodeCanonical,
+  encodeValue,
+  type Input,
+  type InputKind,
+  type InstanceStatus,
+  type Outcome,
+} from '../protocol/index.ts'
 import type { EffectId } from './effect.ts'
 import { emptyData, type InstanceData, type Phase, type SetTimer } from './instance-data.ts'
 import { type KnownHead, KnownIds } from './known-ids.ts'
@@ -40,7 +48,18 @@ type FlatData = [
   activities: [effect: EffectId, name: string][],
   mailbox: FlatInput[],
 ]
-type FlatInput = [seq: number, timeMs: number, kind: InputKind, name: string, id: string | null, json: boolean, payload: Uint8Array, reply: string | null, trace: string | null, version: string]
+type FlatInput = [
+  seq: number,
+  timeMs: number,
+  kind: InputKind,
+  name: string,
+  id: string | null,
+  json: boolean,
+  payload: Uint8Array,
+  reply: string | null,
+  trace: string | null,
+  version: string,
+]
 
 /** A record: the summary, then the data as it is (it may have been encoded earlier). */
 export function encodeRecord(summary: Summary, data: Uint8Array): Uint8Array {
@@ -70,9 +89,15 @@ export function encodeData(data: InstanceData): Uint8Array {
   return encodeValue(flattenData(data))
 }
 
-export function decodeData(bytes: Uint8Array, knownIdsMax: number, loadBlock: (block: number) => Uint8Array): InstanceData {
+export function decodeData(
+  bytes: Uint8Array,
+  knownIdsMax: number,
+  loadBlock: (block: number) => Uint8Array,
+): InstanceData {
   if (bytes.length === 0) return emptyData(knownIdsMax)
-  const [phase, incarnation, seq, timeMs, state, known, timers, sleeps, activities, mailbox] = decodeValue(bytes) as FlatData
+  const [phase, incarnation, seq, timeMs, state, known, timers, sleeps, activities, mailbox] = decodeValue(
+    bytes,
+  ) as FlatData
   return {
     phase: decodePhase(phase),
     incarnation,
@@ -139,7 +164,18 @@ function flattenInput({ seq, timeMs, kind, name, id, encoding, payload, reply, t
 }
 
 function unflattenInput([seq, timeMs, kind, name, id, json, payload, reply, trace, version]: FlatInput): Input {
-  return { seq, timeMs, kind, name, id: id ?? undefined, encoding: json ? 'json' : 'msgpack', payload, reply: reply ?? undefined, trace: trace ?? undefined, version }
+  return {
+    seq,
+    timeMs,
+    kind,
+    name,
+    id: id ?? undefined,
+    encoding: json ? 'json' : 'msgpack',
+    payload,
+    reply: reply ?? undefined,
+    trace: trace ?? undefined,
+    version,
+  }
 }
 
 function dataOffset(record: Uint8Array): number {

@@ -29,7 +29,8 @@ export function stepTimer(instance: Instance, input: Input): void {
     return instance.emit({ kind: 'ignored', input })
   }
   // Never early by the journal's clock: the sender's may be ahead of it. It is asked for again.
-  if (instance.requireTurn().nowMs < dueMs) return instance.emit({ kind: 'timer', id, name: named?.[0] ?? 'sleep', dueMs })
+  if (instance.requireTurn().nowMs < dueMs)
+    return instance.emit({ kind: 'timer', id, name: named?.[0] ?? 'sleep', dueMs })
   instance.emit({ kind: 'timer-done', id, dueMs })
   if (named === undefined) return fireSleep(instance, id)
   fireNamed(instance, input, named[0], dueMs)
@@ -45,7 +46,8 @@ function fireNamed(instance: Instance, input: Input, name: string, dueMs: number
   instance.data.timers.delete(name)
   const timer = instance.implementation.timers.get(name)
   if (timer === undefined) return instance.emit({ kind: 'ignored', input })
-  if (timer.everyMs !== undefined) armTimer(instance, name, nextPeriod(dueMs, timer.everyMs, instance.requireTurn().nowMs))
+  if (timer.everyMs !== undefined)
+    armTimer(instance, name, nextPeriod(dueMs, timer.everyMs, instance.requireTurn().nowMs))
   instance.enqueue({ input, run: () => timer.run(instance.context) })
 }
 

@@ -16,12 +16,14 @@ export function stepSignal(instance: Instance, input: Input): void {
 export function receiveSignal(instance: Instance, input: Input, name: string, raw: unknown): void {
   const { contract, signals } = instance.implementation
   const declared = contract.shape.signals ?? {}
-  if (!Object.hasOwn(declared, name)) return instance.deadLetter(input, unknownName(instance, 'signal', name, Object.keys(declared)))
+  if (!Object.hasOwn(declared, name))
+    return instance.deadLetter(input, unknownName(instance, 'signal', name, Object.keys(declared)))
   const payload = parsePayload(() => validate(declared[name], raw, `the signal ${name}`))
   if (!payload.ok) return instance.deadLetter(input, payload.error)
   if (!ensureRunning(instance, input)) return
   const handler = signals.get(name)
-  if (handler !== undefined) return instance.enqueue({ input, run: () => discard(handler(instance.context, payload.value)) })
+  if (handler !== undefined)
+    return instance.enqueue({ input, run: () => discard(handler(instance.context, payload.value)) })
   post(instance, input, name, raw)
 }
 
@@ -51,7 +53,10 @@ function post(instance: Instance, input: Input, name: string, raw: unknown): voi
   }
   const { mailbox } = instance.data
   if (mailbox.length < INSTANCE_LIMITS.mailbox) return void mailbox.push(signal)
-  instance.deadLetter(input, { code: 'LIMIT_REACHED', message: `${INSTANCE_LIMITS.mailbox} signals wait in the mailbox of ${instance.type}/${instance.id} already: let its run receive them` })
+  instance.deadLetter(input, {
+    code: 'LIMIT_REACHED',
+    message: `${INSTANCE_LIMITS.mailbox} signals wait in the mailbox of ${instance.type}/${instance.id} already: let its run receive them`,
+  })
 }
 
 function asSignal(input: Input, name: string, raw: unknown): Input {
@@ -63,9 +68,15 @@ function discard(value: unknown): unknown {
 }
 
 function closed(instance: Instance): ErrorData {
-  return { code: 'CLOSED', message: `${instance.type}/${instance.id} is closed: start it again first, or declare startOnSignal` }
+  return {
+    code: 'CLOSED',
+    message: `${instance.type}/${instance.id} is closed: start it again first, or declare startOnSignal`,
+  }
 }
 
 function notFound(instance: Instance): ErrorData {
-  return { code: 'NOT_FOUND', message: `there is no instance ${instance.type}/${instance.id}: start it first, or declare startOnSignal` }
+  return {
+    code: 'NOT_FOUND',
+    message: `there is no instance ${instance.type}/${instance.id}: start it first, or declare startOnSignal`,
+  }
 }

@@ -14,7 +14,9 @@ export function stepStart(instance: Instance, input: Input): void {
   if (instance.data.phase.kind === 'running') {
     if (payload.ifRunning !== 'use') return instance.finish(input, { ok: false, error: alreadyStarted(instance) })
   } else {
-    const start = parsePayload(() => validate(instance.implementation.contract.shape.input, payload.input, `the start of ${instance.type}`))
+    const start = parsePayload(() =>
+      validate(instance.implementation.contract.shape.input, payload.input, `the start of ${instance.type}`),
+    )
     if (!start.ok) return instance.deadLetter(input, start.error)
     beginLife(instance, start.value)
   }
@@ -33,7 +35,9 @@ export function beginLife(instance: Instance, input: unknown): void {
 }
 
 /** Runs a parser of what came from outside: a refusal is the sender's, anything else a bug. */
-export function parsePayload<T>(parse: () => T): { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: ErrorData } {
+export function parsePayload<T>(
+  parse: () => T,
+): { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: ErrorData } {
   try {
     return { ok: true, value: parse() }
   } catch (error) {
@@ -51,16 +55,27 @@ function parseStart(instance: Instance, input: Input): StartPayload | undefined 
 
 function checkStart(value: unknown): StartPayload {
   const refuse = (message: string): never => {
-    throw new CarillonError('INVALID_PAYLOAD', `a start payload is { input?, ifRunning?, signal?: { name, payload? } }: ${message}`)
+    throw new CarillonError(
+      'INVALID_PAYLOAD',
+      `a start payload is { input?, ifRunning?, signal?: { name, payload? } }: ${message}`,
+    )
   }
   if (value === undefined || value === null) return {}
   if (typeof value !== 'object' || Array.isArray(value)) return refuse(`${quote(value)} is not an object`)
   const { ifRunning, signal } = value as Record<string, unknown>
-  if (ifRunning !== undefined && ifRunning !== 'fail' && ifRunning !== 'use') refuse(`ifRunning is ${quote(ifRunning)}, not "fail" or "use"`)
-  if (signal !== undefined && (typeof signal !== 'object' || signal === null || typeof (signal as { name?: unknown }).name !== 'string')) refuse('signal has no name')
+  if (ifRunning !== undefined && ifRunning !== 'fail' && ifRunning !== 'use')
+    refuse(`ifRunning is ${quote(ifRunning)}, not "fail" or "use"`)
+  if (
+    signal !== undefined &&
+    (typeof signal !== 'object' || signal === null || typeof (signal as { name?: unknown }).name !== 'string')
+  )
+    refuse('signal has no name')
   return value as StartPayload
 }
 
 function alreadyStarted(instance: Instance): ErrorData {
-  return { code: 'ALREADY_STARTED', message: `${instance.type}/${instance.id} is running already: pass ifRunning 'use' to go on with it` }
+  return {
+    code: 'ALREADY_STARTED',
+    message: `${instance.type}/${instance.id} is running already: pass ifRunning 'use' to go on with it`,
+  }
 }

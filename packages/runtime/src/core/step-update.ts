@@ -14,16 +14,25 @@ export function stepUpdate(instance: Instance, input: Input): void {
   const { contract, updates } = instance.implementation
   const handler = updates.get(input.name)
   const declared = contract.shape.updates ?? {}
-  if (handler === undefined) return instance.deadLetter(input, unknownName(instance, 'update', input.name, Object.keys(declared)))
+  if (handler === undefined)
+    return instance.deadLetter(input, unknownName(instance, 'update', input.name, Object.keys(declared)))
   const schemas = declared[input.name]
-  const payload = parsePayload(() => validate(schemas?.input, decodePayload(input.payload, input.encoding), `the update ${input.name}`))
+  const payload = parsePayload(() =>
+    validate(schemas?.input, decodePayload(input.payload, input.encoding), `the update ${input.name}`),
+  )
   if (!payload.ok) return instance.deadLetter(input, payload.error)
   if (!ensureRunning(instance, input)) return
-  const finish = (value: unknown): unknown => keepable(validate(schemas?.output, value, `the output of update ${input.name}`), input.name)
+  const finish = (value: unknown): unknown =>
+    keepable(validate(schemas?.output, value, `the output of update ${input.name}`), input.name)
   instance.enqueue({ input, run: () => runUpdate(instance, handler, payload.value, finish) })
 }
 
-function runUpdate(instance: Instance, { validate: check, run }: UpdateHandler, payload: unknown, finish: (value: unknown) => unknown): unknown {
+function runUpdate(
+  instance: Instance,
+  { validate: check, run }: UpdateHandler,
+  payload: unknown,
+  finish: (value: unknown) => unknown,
+): unknown {
   if (check !== undefined) reject(() => check(instance.data.state, payload))
   const value = run(instance.context, payload)
   return value instanceof Promise ? value.then(finish) : finish(value)
@@ -42,6 +51,10 @@ function reject(check: () => void): void {
 /** The value as it is kept to answer repeats: a copy, so that later changes of the state do not reach it. */
 function keepable(value: unknown, name: string): unknown {
   const size = typeof value === 'object' && value !== null ? encodeValue(value).length : String(value).length
-  if (size > INSTANCE_LIMITS.outcomeBytes) throw new CarillonError('PAYLOAD_TOO_LARGE', `the update ${name} returned ${size} bytes, over ${INSTANCE_LIMITS.outcomeBytes}: return less, and offer the rest as a query`)
+  if (size > INSTANCE_LIMITS.outcomeBytes)
+    throw new CarillonError(
+      'PAYLOAD_TOO_LARGE',
+      `the update ${name} returned ${size} bytes, over ${INSTANCE_LIMITS.outcomeBytes}: return less, and offer the rest as a query`,
+    )
   return copyResult(value)
 }

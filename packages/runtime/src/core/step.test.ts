@@ -11,7 +11,14 @@ installGuards()
 
 const Cart = defineWorkflow('cart', {
   input: type<{ owner: string }>(),
-  signals: { add: type<number>(), slow: type<string>(), boom: type<void>(), stop: type<void>(), clock: type<void>(), stuck: type<void>() },
+  signals: {
+    add: type<number>(),
+    slow: type<string>(),
+    boom: type<void>(),
+    stop: type<void>(),
+    clock: type<void>(),
+    stuck: type<void>(),
+  },
   updates: { take: { input: type<number>(), output: type<{ left: number }>() } },
   activities: { ship: { input: type<{ what: string }>(), output: type<{ receipt: string }>() } },
 })
@@ -99,7 +106,10 @@ describe('one instance', () => {
     expect(bench.effects).toEqual([])
     expect(bench.instance.isQuiescent).toBe(false)
     await bench.send('activity', 'ship', { effect: '2.0', outcome: { ok: true, value: { receipt: 'ra' } } })
-    expect(bench.effects).toMatchObject([{ kind: 'activity-done', id: '2.0' }, { kind: 'activity', id: '5.0' }])
+    expect(bench.effects).toMatchObject([
+      { kind: 'activity-done', id: '2.0' },
+      { kind: 'activity', id: '5.0' },
+    ])
     await bench.send('activity', 'ship', { effect: '2.0', outcome: { ok: true, value: { receipt: 'again' } } })
     expect(bench.effects).toMatchObject([{ kind: 'activity-done' }, { kind: 'ignored' }])
     await bench.send('activity', 'ship', { effect: '5.0', outcome: { ok: true, value: { receipt: 'rb' } } })
@@ -112,15 +122,26 @@ describe('one instance', () => {
     await bench.send('start', '', { input: { owner: 'ann' } })
     await bench.send('signal', 'add', 5)
     await bench.send('update', 'take', 3, { id: 'x', reply: '_INBOX.a' })
-    expect(bench.effects).toMatchObject([{ kind: 'reply', payload: { seq: 3, duplicate: false, outcome: { ok: true, value: { left: 2 } } } }])
+    expect(bench.effects).toMatchObject([
+      { kind: 'reply', payload: { seq: 3, duplicate: false, outcome: { ok: true, value: { left: 2 } } } },
+    ])
     await bench.send('update', 'take', 1, { id: 'x', reply: '_INBOX.b' })
-    expect(bench.effects).toMatchObject([{ kind: 'duplicate' }, { kind: 'reply', inbox: '_INBOX.b', payload: { duplicate: true, outcome: { ok: true, value: { left: 2 } } } }])
+    expect(bench.effects).toMatchObject([
+      { kind: 'duplicate' },
+      { kind: 'reply', inbox: '_INBOX.b', payload: { duplicate: true, outcome: { ok: true, value: { left: 2 } } } },
+    ])
     await bench.send('update', 'take', 100, { id: 'y', reply: '_INBOX.b' })
-    expect(bench.effects).toMatchObject([{ kind: 'reply', payload: { outcome: { ok: false, error: { code: 'UPDATE_REJECTED', message: 'too much' } } } }])
+    expect(bench.effects).toMatchObject([
+      { kind: 'reply', payload: { outcome: { ok: false, error: { code: 'UPDATE_REJECTED', message: 'too much' } } } },
+    ])
   })
 
   it('poisons a turn that throws, uses the host timers, or waits for something unknown', async () => {
-    for (const [name, code] of [['boom', undefined], ['clock', 'NONDETERMINISTIC'], ['stuck', 'LOST_COROUTINE']] as const) {
+    for (const [name, code] of [
+      ['boom', undefined],
+      ['clock', 'NONDETERMINISTIC'],
+      ['stuck', 'LOST_COROUTINE'],
+    ] as const) {
       const bench = new Bench()
       await bench.send('start', '', { input: { owner: 'ann' } })
       const result = await bench.send('signal', name)
@@ -140,7 +161,11 @@ describe('one instance', () => {
     expect(bench.instance.data.phase).toMatchObject({ kind: 'closed', outcome: { ok: true, value: { done: true } } })
     expect(bench.effects.map(({ kind }) => kind)).toEqual(['activity-done', 'closed', 'dead'])
     await bench.send('start', '', { input: { owner: 'bob' } })
-    expect(bench.instance.data).toMatchObject({ incarnation: 2, phase: { kind: 'running' }, state: { owner: 'bob', sum: 0 } })
+    expect(bench.instance.data).toMatchObject({
+      incarnation: 2,
+      phase: { kind: 'running' },
+      state: { owner: 'bob', sum: 0 },
+    })
   })
 
   it('interleaves run with signals, sleeps and conditions', async () => {
@@ -166,8 +191,14 @@ describe('one instance', () => {
     await bench.send('timer', 'sleep', { effect: '2.0', dueMs: 2002 }, { timeMs: 3000 })
     expect(bench.effects).toMatchObject([{ kind: 'timer-done' }, { kind: 'timer', id: '4.0' }])
     await bench.send('signal', 'set', 6)
-    expect(bench.effects).toMatchObject([{ kind: 'timer-done', id: '4.0' }, { kind: 'timer', id: '5.0' }])
+    expect(bench.effects).toMatchObject([
+      { kind: 'timer-done', id: '4.0' },
+      { kind: 'timer', id: '5.0' },
+    ])
     await bench.send('timer', 'sleep', { effect: '5.0', dueMs: 1 }, { timeMs: 30000 })
-    expect(bench.instance.data.phase).toMatchObject({ kind: 'closed', outcome: { ok: true, value: { met: true, late: false } } })
+    expect(bench.instance.data.phase).toMatchObject({
+      kind: 'closed',
+      outcome: { ok: true, value: { met: true, late: false } },
+    })
   })
 })

@@ -74,7 +74,10 @@ function endTurn(instance: Instance, turn: Turn): TurnResult {
 
 function receiveInput(instance: Instance, input: Input): void {
   if (input.version !== PROTOCOL_VERSION) {
-    throw new CarillonError('UNKNOWN_VERSION', `the input at seq ${input.seq} has schema version ${input.version}, this build knows ${PROTOCOL_VERSION}: deploy the newer build, then resume`)
+    throw new CarillonError(
+      'UNKNOWN_VERSION',
+      `the input at seq ${input.seq} has schema version ${input.version}, this build knows ${PROTOCOL_VERSION}: deploy the newer build, then resume`,
+    )
   }
   if (input.kind === 'activity') return stepActivity(instance, input)
   if (input.kind === 'timer') return stepTimer(instance, input)
@@ -130,7 +133,14 @@ function settleClose(instance: Instance): void {
 function close(instance: Instance, outcome: Outcome): void {
   const { data } = instance
   const turn = instance.requireTurn()
-  for (const input of data.mailbox) instance.deadLetter(input, toErrorData(new CarillonError('CLOSED', `${instance.type}/${instance.id} closed before it received this signal`), 'CLOSED'))
+  for (const input of data.mailbox)
+    instance.deadLetter(
+      input,
+      toErrorData(
+        new CarillonError('CLOSED', `${instance.type}/${instance.id} closed before it received this signal`),
+        'CLOSED',
+      ),
+    )
   for (const id of data.activities.keys()) instance.emit({ kind: 'activity-done', id })
   for (const { effect, dueMs } of data.timers.values()) instance.emit({ kind: 'timer-done', id: effect, dueMs })
   for (const [id, dueMs] of data.sleeps) instance.emit({ kind: 'timer-done', id, dueMs })

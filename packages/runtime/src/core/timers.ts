@@ -7,7 +7,11 @@ import { INSTANCE_LIMITS } from './instance-data.ts'
 export function armTimer(instance: Instance, name: string, dueMs: number): void {
   disarmTimer(instance, name)
   const { timers, sleeps } = instance.data
-  if (timers.size + sleeps.size >= INSTANCE_LIMITS.timers) throw new CarillonError('LIMIT_REACHED', `${instance.type}/${instance.id} has ${INSTANCE_LIMITS.timers} timers set, the most there may be`)
+  if (timers.size + sleeps.size >= INSTANCE_LIMITS.timers)
+    throw new CarillonError(
+      'LIMIT_REACHED',
+      `${instance.type}/${instance.id} has ${INSTANCE_LIMITS.timers} timers set, the most there may be`,
+    )
   const effect = instance.requireTurn().nextEffectId()
   timers.set(name, { effect, dueMs })
   instance.emit({ kind: 'timer', id: effect, name, dueMs })

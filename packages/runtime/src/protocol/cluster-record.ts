@@ -45,22 +45,36 @@ export function parseClusterRecord(text: string, namespace: string): ClusterReco
   }
   const raw = parseObject(text) ?? refuse(`is not a JSON object: ${quote(text)}`)
   if (raw['formatVersion'] !== CLUSTER_FORMAT_VERSION) {
-    refuse(`has format ${quote(raw['formatVersion'])}, this release knows ${CLUSTER_FORMAT_VERSION}: use the release that the nodes run`)
+    refuse(
+      `has format ${quote(raw['formatVersion'])}, this release knows ${CLUSTER_FORMAT_VERSION}: use the release that the nodes run`,
+    )
   }
   const { clusterId, partitions, streams, door, createdAt } = raw
   if (raw['namespace'] !== namespace) refuse(`names the namespace ${quote(raw['namespace'])}`)
   if (typeof clusterId !== 'string' || clusterId === '') return refuse(`has the clusterId ${quote(clusterId)}`)
-  if (!isWholeTo(partitions, PARTITIONS_MAX)) return refuse(`has ${quote(partitions)} partitions: 1 to ${PARTITIONS_MAX} are possible`)
-  if (!isWholeTo(streams, STREAMS_MAX)) return refuse(`has ${quote(streams)} log streams: 1 to ${STREAMS_MAX} are possible`)
+  if (!isWholeTo(partitions, PARTITIONS_MAX))
+    return refuse(`has ${quote(partitions)} partitions: 1 to ${PARTITIONS_MAX} are possible`)
+  if (!isWholeTo(streams, STREAMS_MAX))
+    return refuse(`has ${quote(streams)} log streams: 1 to ${STREAMS_MAX} are possible`)
   if (!isDoor(door)) return refuse(`has the door ${quote(door)}: ${DOORS.join(', ')} are known`)
   if (typeof createdAt !== 'string') return refuse(`has createdAt ${quote(createdAt)}`)
-  return { formatVersion: CLUSTER_FORMAT_VERSION, clusterId, namespace: checkNamespace(namespace), partitions, streams, door, createdAt }
+  return {
+    formatVersion: CLUSTER_FORMAT_VERSION,
+    clusterId,
+    namespace: checkNamespace(namespace),
+    partitions,
+    streams,
+    door,
+    createdAt,
+  }
 }
 
 function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined
   } catch {
     return undefined
   }

@@ -105,7 +105,11 @@ export function decodeValue(bytes: Uint8Array): unknown {
     value = decoder.decode(bytes)
   } catch (error) {
     if (error instanceof CarillonError) throw error
-    throw new CarillonError('INVALID_PAYLOAD', `the msgpack payload of ${bytes.length} bytes cannot be read: ${String(error)}`, { cause: error })
+    throw new CarillonError(
+      'INVALID_PAYLOAD',
+      `the msgpack payload of ${bytes.length} bytes cannot be read: ${String(error)}`,
+      { cause: error },
+    )
   }
   return value
 }
@@ -125,9 +129,13 @@ function decodeJson(bytes: Uint8Array): unknown {
     // Either would survive here but not in a msgpack snapshot (invariant 1); escapes can hide both.
     value = text.includes('__proto__') || text.includes('\\u') ? JSON.parse(text, refuseUnkeepable) : JSON.parse(text)
   } catch (error) {
-    throw new CarillonError('INVALID_PAYLOAD', `the JSON payload of ${bytes.length} bytes cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    })
+    throw new CarillonError(
+      'INVALID_PAYLOAD',
+      `the JSON payload of ${bytes.length} bytes cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        cause: error,
+      },
+    )
   }
   // Every level costs at least two bytes, so a short payload cannot be too deep.
   if (bytes.length > DEPTH_MAX) checkDepth(value)
@@ -136,13 +144,15 @@ function decodeJson(bytes: Uint8Array): unknown {
 
 function refuseUnkeepable(key: string, value: unknown): unknown {
   if (key === '__proto__') throw new SyntaxError('the key __proto__ is not allowed')
-  if (!key.isWellFormed() || (typeof value === 'string' && !value.isWellFormed())) throw new SyntaxError('a lone surrogate is not valid Unicode')
+  if (!key.isWellFormed() || (typeof value === 'string' && !value.isWellFormed()))
+    throw new SyntaxError('a lone surrogate is not valid Unicode')
   return value
 }
 
 /** The depth that the encoder takes: what is read can be written back. */
 function checkDepth(value: unknown, depth = 1): void {
-  if (depth > DEPTH_MAX) throw new CarillonError('INVALID_PAYLOAD', `the payload is nested over ${DEPTH_MAX} levels deep: flatten it`)
+  if (depth > DEPTH_MAX)
+    throw new CarillonError('INVALID_PAYLOAD', `the payload is nested over ${DEPTH_MAX} levels deep: flatten it`)
   if (typeof value !== 'object' || value === null) return
   for (const child of Object.values(value)) checkDepth(child, depth + 1)
 }
@@ -157,7 +167,11 @@ function encodeWith({ encoder, seen }: StrictEncoder, value: unknown): Uint8Arra
     return bytes
   } catch (error) {
     if (error instanceof CarillonError && error.code === 'INVALID_STATE') throw error
-    throw new CarillonError('INVALID_STATE', `the value cannot be encoded: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    throw new CarillonError(
+      'INVALID_STATE',
+      `the value cannot be encoded: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    )
   } finally {
     seen.objects.clear()
   }
@@ -175,12 +189,23 @@ interface StrictEncoder {
 
 /** The library's encoder, which would bend two primitives (invariant 1): -0 would become 0, and a lone surrogate U+FFFD. */
 function createEncoder(seen: Seen): StrictEncoder {
-  const encoder = new Encoder<Seen>({ extensionCodec: extensions, context: seen, maxDepth: DEPTH_MAX, ignoreUndefined: true, sortKeys: seen.sortKeys })
+  const encoder = new Encoder<Seen>({
+    extensionCodec: extensions,
+    context: seen,
+    maxDepth: DEPTH_MAX,
+    ignoreUndefined: true,
+    sortKeys: seen.sortKeys,
+  })
   const parts = encoder as unknown as PrimitiveEncoders
   const { encodeNumber, encodeString } = parts
-  parts.encodeNumber = (value) => (Object.is(value, -0) ? parts.encodeNumberAsFloat(value) : encodeNumber.call(encoder, value))
+  parts.encodeNumber = (value) =>
+    Object.is(value, -0) ? parts.encodeNumberAsFloat(value) : encodeNumber.call(encoder, value)
   parts.encodeString = (text) => {
-    if (!text.isWellFormed()) throw new CarillonError('INVALID_STATE', 'a text with a lone surrogate cannot be encoded: it is not valid Unicode, call .toWellFormed() on it')
+    if (!text.isWellFormed())
+      throw new CarillonError(
+        'INVALID_STATE',
+        'a text with a lone surrogate cannot be encoded: it is not valid Unicode, call .toWellFormed() on it',
+      )
     encodeString.call(encoder, text)
   }
   return { encoder, seen }
@@ -198,25 +223,42 @@ function decodeNested(bytes: Uint8Array, context: Seen): unknown {
 
 function checkEncodable(value: unknown, seen: Seen): void {
   if (typeof value === 'function' || typeof value === 'symbol') {
-    throw new CarillonError('INVALID_STATE', `a ${typeof value} cannot be encoded: keep plain data in states and payloads`)
+    throw new CarillonError(
+      'INVALID_STATE',
+      `a ${typeof value} cannot be encoded: keep plain data in states and payloads`,
+    )
   }
   if (typeof value !== 'object' || value === null) return
   if (seen.objects.has(value)) {
-    throw new CarillonError('INVALID_STATE', 'one object occurs twice in the value: copy it (structuredClone), because after a restore it would be two')
+    throw new CarillonError(
+      'INVALID_STATE',
+      'one object occurs twice in the value: copy it (structuredClone), because after a restore it would be two',
+    )
   }
   seen.objects.add(value)
   if (Array.isArray(value)) {
-    if (value.includes(undefined)) throw new CarillonError('INVALID_STATE', 'undefined in an array, Map or Set cannot be encoded: it would come back as null, so use null')
+    if (value.includes(undefined))
+      throw new CarillonError(
+        'INVALID_STATE',
+        'undefined in an array, Map or Set cannot be encoded: it would come back as null, so use null',
+      )
     return
   }
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype === Object.prototype || prototype === null) {
-    if (Object.hasOwn(value, '__proto__')) throw new CarillonError('INVALID_STATE', 'an object with a key __proto__ cannot be encoded: choose another key')
+    if (Object.hasOwn(value, '__proto__'))
+      throw new CarillonError('INVALID_STATE', 'an object with a key __proto__ cannot be encoded: choose another key')
     return
   }
   if (value instanceof Map || value instanceof Set || value instanceof Date || value instanceof Uint8Array) return
-  const name = typeof prototype === 'object' && prototype !== null && 'constructor' in prototype ? prototype.constructor.name : 'unknown'
-  throw new CarillonError('INVALID_STATE', `an instance of ${name} cannot be encoded: keep plain data in states and payloads`)
+  const name =
+    typeof prototype === 'object' && prototype !== null && 'constructor' in prototype
+      ? prototype.constructor.name
+      : 'unknown'
+  throw new CarillonError(
+    'INVALID_STATE',
+    `an instance of ${name} cannot be encoded: keep plain data in states and payloads`,
+  )
 }
 
 /** A deep copy by way of the codec: what a restore would give. Throws as `encodeValue`. */

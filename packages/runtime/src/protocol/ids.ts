@@ -45,7 +45,10 @@ export function decodeToken(text: string): string {
   if (PLAIN.test(text)) return text
   const id = unescapeToken(text)
   if (id === undefined || encodeToken(id, 'token') !== text) {
-    throw new CarillonError('INVALID_ID', `the token ${quote(text)} is not the encoding of an id: escape every byte outside [A-Za-z0-9_-] as =XX, upper-case`)
+    throw new CarillonError(
+      'INVALID_ID',
+      `the token ${quote(text)} is not the encoding of an id: escape every byte outside [A-Za-z0-9_-] as =XX, upper-case`,
+    )
   }
   return id
 }
@@ -67,7 +70,10 @@ export function checkInputId(id: string): string {
  */
 export function checkNamespace(namespace: string): string {
   if (!NAMESPACE.test(namespace) || namespace.length > NAMESPACE_BYTES_MAX) {
-    throw new CarillonError('INVALID_ID', `the namespace ${quote(namespace)} is not 1 to ${NAMESPACE_BYTES_MAX} characters of [A-Za-z0-9_-]`)
+    throw new CarillonError(
+      'INVALID_ID',
+      `the namespace ${quote(namespace)} is not 1 to ${NAMESPACE_BYTES_MAX} characters of [A-Za-z0-9_-]`,
+    )
   }
   return namespace
 }
@@ -103,7 +109,11 @@ function unescapeToken(text: string): string | undefined {
 
 function isPlain(byte: number): boolean {
   return (
-    (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x5a) || (byte >= 0x61 && byte <= 0x7a) || byte === 0x5f || byte === 0x2d
+    (byte >= 0x30 && byte <= 0x39) ||
+    (byte >= 0x41 && byte <= 0x5a) ||
+    (byte >= 0x61 && byte <= 0x7a) ||
+    byte === 0x5f ||
+    byte === 0x2d
   )
 }
 

@@ -71,7 +71,9 @@ export interface TimerPayload {
 }
 
 /** How something ended. */
-export type Outcome = { readonly ok: true; readonly value?: unknown } | { readonly ok: false; readonly error: ErrorData }
+export type Outcome =
+  | { readonly ok: true; readonly value?: unknown }
+  | { readonly ok: false; readonly error: ErrorData }
 
 /** What a waiting sender is told on its reply inbox, msgpack. */
 export interface ReplyPayload {

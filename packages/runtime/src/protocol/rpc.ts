@@ -17,16 +17,36 @@ export type InstanceStatus = 'running' | 'suspended' | 'completed' | 'failed'
 
 /** `minSeq`: the owner answers once it has applied the journal up to there (0: at once), so a client reads its own writes. */
 export type RpcRequest =
-  | { readonly op: 'query'; readonly key: InstanceKey; readonly name: string; readonly input?: unknown; readonly minSeq: number }
+  | {
+      readonly op: 'query'
+      readonly key: InstanceKey
+      readonly name: string
+      readonly input?: unknown
+      readonly minSeq: number
+    }
   | { readonly op: 'describe'; readonly key: InstanceKey; readonly minSeq: number }
   /** The outcome of the input with this id, stored at `seq`: for senders whose reply was lost. Answers an `Outcome`. */
-  | { readonly op: 'outcome'; readonly key: InstanceKey; readonly id: string; readonly seq: number; readonly waitMs: number }
+  | {
+      readonly op: 'outcome'
+      readonly key: InstanceKey
+      readonly id: string
+      readonly seq: number
+      readonly waitMs: number
+    }
   /** The result of the instance, once it has closed. Answers an `Outcome`; NOT_FOUND at once when there is no such instance. */
   | { readonly op: 'result'; readonly key: InstanceKey; readonly minSeq: number; readonly waitMs: number }
   /** Instances of this partition in the order of their keys. Answers a `ListPage`. */
-  | { readonly op: 'list'; readonly type?: string; readonly status?: InstanceStatus; readonly after?: string; readonly limit: number }
+  | {
+      readonly op: 'list'
+      readonly type?: string
+      readonly status?: InstanceStatus
+      readonly after?: string
+      readonly limit: number
+    }
 
-export type RpcResponse = { readonly ok: true; readonly value?: unknown } | { readonly ok: false; readonly error: ErrorData }
+export type RpcResponse =
+  | { readonly ok: true; readonly value?: unknown }
+  | { readonly ok: false; readonly error: ErrorData }
 
 export interface ListRow {
   readonly type: string

@@ -135,7 +135,9 @@ export class Subjects {
     const expected = this.partitionOf(type, id)
     if (partition !== String(expected)) return undefined
     const decodedName = name === undefined ? '' : tryDecode(name)
-    return decodedName === undefined ? undefined : { partition: expected, key: `${type}.${id}`, kind, name: decodedName }
+    return decodedName === undefined
+      ? undefined
+      : { partition: expected, key: `${type}.${id}`, kind, name: decodedName }
   }
 }
 
