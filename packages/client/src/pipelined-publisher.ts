@@ -131,14 +131,10 @@ export class PipelinedPublisher {
    * @throws LIMIT_REACHED when too much waits already: await `ready()` between calls.
    * @throws PAYLOAD_TOO_LARGE, INVALID_ID (of a header), SERVER_REFUSED, CLOSING: nothing was stored.
    */
-  publish(request: PublishRequest): Promise<PublishAck> {
-    return new Promise((resolve, reject) => {
-      try {
-        this.post(request, resolve, reject)
-      } catch (error) {
-        reject(error)
-      }
-    })
+  async publish(request: PublishRequest): Promise<PublishAck> {
+    const { promise, resolve, reject } = createDeferred<PublishAck>()
+    this.post(request, resolve, reject)
+    return promise
   }
 
   /** As `publish`, without a promise for each message: exactly one of the two is called, later, unless the call itself throws. */
@@ -338,4 +334,18 @@ export class PipelinedPublisher {
   }
 
   readonly #onAbort = (): void => this.#failEverything('the publisher was aborted')
+}
+
+function createDeferred<T>(): {
+  readonly promise: Promise<T>
+  readonly resolve: (value: T) => void
+  readonly reject: (error: unknown) => void
+} {
+  let resolve: (value: T) => void = () => undefined
+  let reject: (error: unknown) => void = () => undefined
+  const promise = new Promise<T>((onResolve, onReject) => {
+    resolve = onResolve
+    reject = onReject
+  })
+  return { promise, resolve, reject }
 }

@@ -20,11 +20,13 @@ export class NatsBus implements Bus {
       const response = await handle(message.data)
       if (!this.#nc.isClosed()) message.respond(response)
     }
+    const track = (task: Promise<void>): void => {
+      const tracked = task.finally(() => running.delete(tracked))
+      running.add(tracked)
+    }
     const subscription = this.#nc.subscribe(subject, {
       callback: (error, message) => {
-        if (error !== null || message.reply === undefined) return
-        const task = answer(message).finally(() => running.delete(task))
-        running.add(task)
+        if (error === null && message.reply !== undefined) track(answer(message))
       },
     })
     return async () => {

@@ -4,12 +4,14 @@
  * It takes about 12 bytes an id, holds no references, and a look costs one probe a segment. Its seed is this process's own, so nobody can
  * choose ids that collide; nothing that is saved depends on it.
  */
+import { randomInt } from 'node:crypto'
+
 import { fnv1a32 } from '../protocol/index.ts'
 
 const SEGMENT_PLACES = 1024
 const SLOTS_AT_FIRST = 16
 const NOWHERE: readonly number[] = []
-const SEED = Math.floor(Math.random() * 2 ** 32)
+const SEED = randomInt(2 ** 32)
 
 interface Segment {
   readonly firstPlace: number
@@ -49,15 +51,15 @@ export class FingerprintIndex {
 
   /** The places whose id has this fingerprint, the newest segment first. Most finds are right; each must be compared. */
   find(fingerprint: number): readonly number[] {
-    let found = NOWHERE
+    let found: number[] | undefined
     for (let i = this.#segments.length - 1; i >= 0; i--) {
       const { fingerprints, places, firstPlace } = this.#segments[i] as Segment
       const mask = fingerprints.length - 1
       for (let slot = fingerprint & mask; fingerprints[slot] !== 0; slot = (slot + 1) & mask) {
-        if (fingerprints[slot] === fingerprint) found = [...found, firstPlace + (places[slot] as number)]
+        if (fingerprints[slot] === fingerprint) (found ??= []).push(firstPlace + (places[slot] as number))
       }
     }
-    return found
+    return found ?? NOWHERE
   }
 
   /** Lets go of segments that hold only places before this one. */

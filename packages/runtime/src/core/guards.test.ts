@@ -146,7 +146,7 @@ describe('outside of turns', () => {
     expect(randomInt(3, 4)).toBe(3)
     expect(typeof process.hrtime.bigint()).toBe('bigint')
     expect(process.hrtime()).toHaveLength(2)
-    await new Promise<void>((resolve) => void nextTick(resolve))
+    await new Promise<void>((resolve) => nextTick(resolve))
     const server = createServer((socket) => socket.end('hello')).listen(0, '127.0.0.1')
     await new Promise((resolve) => void server.once('listening', resolve))
     const socket = new Socket().connect((server.address() as { port: number }).port, '127.0.0.1')

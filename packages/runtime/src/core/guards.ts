@@ -128,7 +128,7 @@ function refuse(holder: object, names: readonly string[], instead: string): void
           `workflow code called ${name}, which may give another result when the journal is folded again: ${instead}`,
         )
       }
-      // oxlint-disable-next-line no-new-target -- `new fs.ReadStream()` and its kin are constructors too
+      // `new fs.ReadStream()` and its kin are constructors too.
       return new.target === undefined
         ? Reflect.apply(original, this, args)
         : Reflect.construct(original, args, new.target === guarded ? original : new.target)

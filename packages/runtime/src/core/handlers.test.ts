@@ -41,7 +41,10 @@ const work = implement(Work, {
     },
     note: (ctx, what) => void ctx.state.log.push(what),
     detach(ctx, what) {
-      void ctx.activities.call(what).then((answer) => ctx.state.log.push(`late ${answer}`))
+      ctx.activities.call(what).then(
+        (answer) => ctx.state.log.push(`late ${answer}`),
+        () => undefined,
+      )
     },
     done: (ctx, result) => ctx.complete(result),
     async doneAfter(ctx, result) {
@@ -64,7 +67,7 @@ const work = implement(Work, {
     async waitFor(ctx, n) {
       ctx.state.log.push(String(await ctx.condition(() => ctx.state.n >= n, 5000)))
     },
-    optioned: async (ctx) => void (await ctx.activities.bare({ retry: { nonRetryable: [(() => 'x') as never] } })),
+    optioned: (ctx) => ctx.activities.bare({ retry: { nonRetryable: [(() => 'x') as never] } }),
   },
   updates: {
     add: {
@@ -204,7 +207,7 @@ describe('updates', () => {
   it('are checked against the schema of their output', async () => {
     const Checked = defineWorkflow('checked', { updates: { get: { output: onlyNumbers } } })
     const bench = new InstanceBench(
-      implement(Checked, { startOnSignal: true, state: () => 0, updates: { get: () => 'text' as never } }),
+      implement(Checked, { startOnSignal: true, state: () => 0, updates: { get: () => 'text' } }),
     )
     expect(await bench.send('update', 'get')).toMatchObject({ kind: 'poisoned', error: { code: 'INVALID_PAYLOAD' } })
   })

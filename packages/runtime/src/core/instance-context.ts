@@ -104,7 +104,7 @@ export class InstanceContext implements Context {
     instance.finish(input, { ok: true })
     // Validated when it came in; decoding it again gives the same.
     const payload = validate(
-      declared[input.name as keyof typeof declared],
+      declared[input.name],
       decodePayload(input.payload, input.encoding),
       `the signal ${input.name}`,
     )

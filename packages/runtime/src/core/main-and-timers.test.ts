@@ -179,7 +179,7 @@ const clockwork = implement(Clockwork, {
     set: (ctx, ms) => ctx.timers.once.set(ms),
     setAt: (ctx, ms) => ctx.timers.once.setAt(ms),
     cancel: (ctx) => ctx.timers.once.cancel(),
-    slow: async (ctx) => void (await ctx.activities.call()),
+    slow: (ctx) => ctx.activities.call(),
     async stop(ctx) {
       ctx.complete()
       await ctx.activities.call()

@@ -11,7 +11,7 @@ const DETAILS_BYTES_MAX = 16 * 1024
 export function toPlainError(error: unknown, fallback: ErrorCode): ErrorData {
   try {
     const { code, message, details } = toErrorData(error, fallback)
-    const short = cut(String(message))
+    const short = cut(message)
     const kept = details === undefined ? undefined : copyBounded(details)
     return kept === undefined ? { code, message: short } : { code, message: short, details: kept }
   } catch {

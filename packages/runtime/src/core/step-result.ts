@@ -3,7 +3,7 @@ import { CarillonError, type ErrorData } from '../errors.ts'
 import { type ActivityPayload, decodePayload, type Input, type TimerPayload } from '../protocol/index.ts'
 import { type EffectId, isEffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
-import { parsePayload } from './step-start.ts'
+import { parsePayload } from './parse-payload.ts'
 import { armTimer, nextPeriod } from './timers.ts'
 
 /** Applies the result of an activity, once; a later one, or one for an unknown call, is ignored. */

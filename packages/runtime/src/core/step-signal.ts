@@ -4,7 +4,8 @@ import type { ErrorData } from '../errors.ts'
 import { decodePayload, encodeValue, type Input, quote } from '../protocol/index.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
-import { beginLife, parsePayload } from './step-start.ts'
+import { beginLife } from './begin-life.ts'
+import { parsePayload } from './parse-payload.ts'
 
 export function stepSignal(instance: Instance, input: Input): void {
   const payload = parsePayload(() => decodePayload(input.payload, input.encoding))

@@ -1,11 +1,11 @@
-/** Start inputs, and the start of a life in general. */
+/** Start inputs. */
 import { validate } from '../contract/schema.ts'
-import { CarillonError, type ErrorData, hasCode } from '../errors.ts'
+import { CarillonError, type ErrorData } from '../errors.ts'
 import { decodePayload, type Input, quote, type StartPayload } from '../protocol/index.ts'
+import { beginLife } from './begin-life.ts'
 import type { Instance } from './instance.ts'
-import { toPlainError } from './plain-error.ts'
+import { parsePayload } from './parse-payload.ts'
 import { receiveSignal } from './step-signal.ts'
-import { armRepeating } from './timers.ts'
 
 /** Starts the instance, unless it runs; then by the payload's `ifRunning`. A signal in it is applied right behind, in the same turn. */
 export function stepStart(instance: Instance, input: Input): void {
@@ -22,28 +22,6 @@ export function stepStart(instance: Instance, input: Input): void {
   }
   if (payload.signal === undefined) return instance.finish(input, { ok: true })
   receiveSignal(instance, input, payload.signal.name, payload.signal.payload)
-}
-
-/** A new life of the instance: state, repeating timers, `run`. Known ids go on from the life before. */
-export function beginLife(instance: Instance, input: unknown): void {
-  const { data, implementation } = instance
-  data.phase = { kind: 'running', startedMs: instance.requireTurn().nowMs }
-  data.incarnation += 1
-  data.state = implementation.createState(input)
-  armRepeating(instance)
-  instance.startMain(input)
-}
-
-/** Runs a parser of what came from outside: a refusal is the sender's, anything else a bug. */
-export function parsePayload<T>(
-  parse: () => T,
-): { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: ErrorData } {
-  try {
-    return { ok: true, value: parse() }
-  } catch (error) {
-    if (!hasCode(error, 'INVALID_PAYLOAD')) throw error
-    return { ok: false, error: toPlainError(error, 'INVALID_PAYLOAD') }
-  }
 }
 
 function parseStart(instance: Instance, input: Input): StartPayload | undefined {
@@ -70,7 +48,7 @@ function checkStart(value: unknown): StartPayload {
     (typeof signal !== 'object' || signal === null || typeof (signal as { name?: unknown }).name !== 'string')
   )
     refuse('signal has no name')
-  return value as StartPayload
+  return value
 }
 
 function alreadyStarted(instance: Instance): ErrorData {

@@ -7,7 +7,7 @@ import { copyResult } from './copy-result.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
 import { toPlainError } from './plain-error.ts'
-import { parsePayload } from './step-start.ts'
+import { parsePayload } from './parse-payload.ts'
 import { ensureRunning, unknownName } from './step-signal.ts'
 
 export function stepUpdate(instance: Instance, input: Input): void {

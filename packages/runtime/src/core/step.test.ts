@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 
 import { defineWorkflow, implement, type, WorkflowFailure } from '../index.ts'
-import { encodeValue, type Input, type InputKind, type InstanceKey } from '../protocol/index.ts'
+import { encodeValue, type Input, type InputKind } from '../protocol/index.ts'
 import type { Effect } from './effect.ts'
 import { installGuards } from './guards.ts'
 import { Instance } from './instance.ts'
@@ -62,7 +62,7 @@ class Bench {
   seq = 0
   effects: Effect[] = []
   constructor(implementation = cart) {
-    this.instance = new Instance('cart.c1' as InstanceKey, implementation)
+    this.instance = new Instance('cart.c1', implementation)
   }
   async send(kind: InputKind, name: string, payload?: unknown, more: Partial<Input> = {}): Promise<TurnResult> {
     this.seq += 1

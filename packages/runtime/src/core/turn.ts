@@ -52,7 +52,7 @@ export function leaveTurn(): void {
   running = undefined
 }
 
-const { nextTick } = process
+const nextTick = process.nextTick.bind(process)
 
 /**
  * Resolves when every microtask that is queued, and every one that those queue, has run: user code has gone as far as it can.
@@ -60,6 +60,6 @@ const { nextTick } = process
  * The first await leaves the caller's macrotask, if it is in one; from within the microtask queue, Node runs a tick only once that queue is empty.
  */
 export async function drainMicrotasks(): Promise<void> {
-  await undefined
+  await Promise.resolve()
   await new Promise<void>((resolve) => nextTick(resolve))
 }
