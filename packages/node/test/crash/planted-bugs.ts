@@ -23,7 +23,7 @@ export function plant(bug: PlantedBug): void {
     case 'position-before-state':
       return changeCommit(async (writes, commit) => {
         await commit(writes.filter(({ table }) => table === 'meta'))
-        await delay(30)
+        await delay(200)
         await commit(writes.filter(({ table }) => table !== 'meta'))
       })
     case 'effects-outside-the-batch':
