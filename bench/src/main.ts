@@ -160,7 +160,11 @@ function cpuMsOf(pid: number): number {
   }
 }
 
-function ping(producer: Child, how: 'raw' | 'client', prefix: string): Promise<number[]> {
+/** The tail of the load before it, and its commits, are not what is measured. */
+const SETTLE_MS = 1000
+
+async function ping(producer: Child, how: 'raw' | 'client', prefix: string): Promise<number[]> {
+  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
   return producer.ask<number[]>({ do: 'ping', how, perSecond: 100, count: PINGS, prefix })
 }
 
@@ -200,16 +204,20 @@ async function measureIdle(server: NatsProcess, producer: Child, dir: string): P
     instances: IDLE_INSTANCES,
     createdPerSecond,
     diskBytesEach: size / IDLE_INSTANCES,
-    memoryBytesEach: Math.max(0, after.rss - before.rss) / IDLE_INSTANCES,
+    memoryBytesEach: Math.max(0, usedBytes(after) - usedBytes(before)) / IDLE_INSTANCES,
     residents: after.residents,
     restartMs,
     timers: TIMERS,
-    timerMemoryBytesEach: Math.max(0, withTimers.heapUsed - after.heapUsed) / TIMERS,
+    timerMemoryBytesEach: Math.max(0, usedBytes(withTimers) - usedBytes(after)) / TIMERS,
   }
 }
 
 interface Memory {
   readonly heapUsed: number
-  readonly rss: number
+  readonly external: number
   readonly residents: number
+}
+
+function usedBytes({ heapUsed, external }: Memory): number {
+  return heapUsed + external
 }

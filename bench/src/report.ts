@@ -66,7 +66,11 @@ export function printTable({ version, rounds, signals, rates, cpu, pings, idle }
       (idle.createdPerSecond / ceiling).toFixed(2),
     ],
     ['an idle instance on disk, its state and known id included', `${round(idle.diskBytesEach)} B`, ''],
-    [`an idle instance in memory (${round(idle.residents)} resident at most)`, `${round(idle.memoryBytesEach)} B`, ''],
+    [
+      `memory of ${round(idle.instances)} instances, each (at most 1,000 resident)`,
+      `${round(idle.memoryBytesEach)} B`,
+      '',
+    ],
     [
       `process start to first applied signal, ${round(idle.instances)} instances on disk`,
       `${round(idle.restartMs)} ms`,

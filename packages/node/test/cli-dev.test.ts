@@ -68,7 +68,7 @@ function edit(from: string, to: string): void {
 describe('carillon dev', () => {
   it('runs workflow.ts, says how to send a first signal, and that works', async () => {
     const started = await readyDev()
-    expect(started.stdout).toContain(`carillon signal counter my-1 add '{}' --servers ${url}`)
+    expect(started.stdout).toContain(`carillon signal counter my-1 add '{}' --wait applied --servers ${url}`)
     expect(started.stdout).toContain(`nats pub -s ${url} carillon.signal.counter.my-1.add '{}'`)
     expect((await carillon('signal', 'counter', 'a', 'add', '{"n": 2}', '--wait', 'applied')).code).toBe(0)
     expect(await total()).toBe(2)
