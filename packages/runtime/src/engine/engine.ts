@@ -190,6 +190,7 @@ export class Engine {
     const wasRunning = this.#phase === 'running'
     this.#phase = 'closed'
     await this.#reader?.close()
+    this.#rpc.close()
     await Promise.all(this.#stopServing.map((stop) => stop()))
     await this.#timers.close()
     await this.#runner.close()
@@ -216,6 +217,7 @@ export class Engine {
       sliceEndMs = performance.now() + this.#limits.sliceMs
     }
     this.#flush()
+    this.#rpc.progressed()
     this.#planCommit()
     if (this.#muted && this.#readSeq >= this.#catchUpSeq) this.#background(this.#goLive())
   }

@@ -36,6 +36,8 @@ import type { Resident } from './resident.ts'
 
 /** How often a waiting request looks again, besides being told. */
 const LOOK_AGAIN_MS = 50
+/** Requests that wait at once, each with a timer: more are told to ask again later. */
+const WAITING_MAX = 10_000
 /** Records that one page of a list looks at, whatever it finds. */
 const SCAN_MAX = 20_000
 
@@ -50,6 +52,10 @@ export interface RpcServiceOptions {
 export class RpcService {
   readonly #options: RpcServiceOptions
   readonly #closeWaiters = new Map<InstanceKey, Set<() => void>>()
+  /** Whoever waits for the journal to be applied up to a sequence. */
+  readonly #seqWaiters = new Map<() => void, number>()
+  readonly #waiting = new Set<() => void>()
+  #isClosed = false
 
   constructor(options: RpcServiceOptions) {
     this.#options = options
@@ -58,6 +64,19 @@ export class RpcService {
   /** An instance has closed: whoever waits for its result may look. */
   closed(key: InstanceKey): void {
     for (const wake of this.#closeWaiters.get(key) ?? []) wake()
+  }
+
+  /** More of the journal has been applied. */
+  progressed(): void {
+    if (this.#seqWaiters.size === 0) return
+    const seq = this.#options.appliedSeq()
+    for (const [wake, wanted] of this.#seqWaiters) if (wanted <= seq) wake()
+  }
+
+  /** Ends all waits: whoever waited asks the next owner. */
+  close(): void {
+    this.#isClosed = true
+    for (const wake of this.#waiting) wake()
   }
 
   /** Never rejects: errors are part of the answer. */
@@ -144,7 +163,7 @@ export class RpcService {
 
   #list(partition: Partition, { type, status, after, limit }: RpcRequest & { op: 'list' }): ListPage {
     const rows: ListRow[] = []
-    const max = Math.min(Math.max(1, limit), LIST_LIMIT_MAX)
+    const max = Number.isInteger(limit) ? Math.min(Math.max(1, limit), LIST_LIMIT_MAX) : LIST_LIMIT_MAX
     let scanned = 0
     let last: InstanceKey | undefined
     const range = recordRange(
@@ -167,39 +186,66 @@ export class RpcService {
     const deadlineMs = this.#options.clock.nowMs() + Math.min(waitMs, RPC_WAIT_MS_MAX)
     // The position of a partition without inputs of late is behind.
     while (partition.position < seq && this.#options.appliedSeq() < seq) {
-      if (!(await this.#pause(deadlineMs, 2)))
-        throw new CarillonError(
-          'TIMEOUT',
-          `partition ${partition.number} has applied seq ${partition.position}, not yet ${seq}: ask again`,
-        )
+      const waited = await this.#wait(deadlineMs, (wake) => {
+        this.#seqWaiters.set(wake, seq)
+        return () => this.#seqWaiters.delete(wake)
+      })
+      if (waited) continue
+      throw new CarillonError(
+        'TIMEOUT',
+        `partition ${partition.number} has applied seq ${partition.position}, not yet ${seq}: ask again`,
+      )
     }
   }
 
   /** False when the deadline has passed. */
-  async #pause(deadlineMs: number, everyMs = LOOK_AGAIN_MS): Promise<boolean> {
+  #pause(deadlineMs: number): Promise<boolean> {
+    return this.#wait(
+      Math.min(deadlineMs, this.#options.clock.nowMs() + LOOK_AGAIN_MS),
+      () => () => undefined,
+      deadlineMs,
+    )
+  }
+
+  #pauseUntilClosed(key: InstanceKey, deadlineMs: number): Promise<boolean> {
+    return this.#wait(deadlineMs, (wake) => {
+      const waiters = this.#closeWaiters.get(key) ?? new Set()
+      this.#closeWaiters.set(key, waiters.add(wake))
+      return () => {
+        waiters.delete(wake)
+        if (waiters.size === 0) this.#closeWaiters.delete(key)
+      }
+    })
+  }
+
+  /**
+   * Waits until woken or until `untilMs`; false when the deadline has passed already.
+   *
+   * @throws CLOSING when the node stops. @throws LIMIT_REACHED when too many wait.
+   */
+  async #wait(untilMs: number, listen: (wake: () => void) => () => void, deadlineMs = untilMs): Promise<boolean> {
     const { clock } = this.#options
     if (clock.nowMs() >= deadlineMs) return false
-    await new Promise<void>((resolve) => void clock.after(everyMs, resolve))
+    if (this.#waiting.size >= WAITING_MAX)
+      throw new CarillonError('LIMIT_REACHED', `${WAITING_MAX} requests wait at this node already: ask again later`)
+    if (!this.#isClosed) await this.#untilWoken(untilMs, listen)
+    if (this.#isClosed) throw new CarillonError('CLOSING', 'this node stops: ask again, the next one answers')
     return true
   }
 
-  async #pauseUntilClosed(key: InstanceKey, deadlineMs: number): Promise<boolean> {
+  #untilWoken(untilMs: number, listen: (wake: () => void) => () => void): Promise<void> {
     const { clock } = this.#options
-    const leftMs = deadlineMs - clock.nowMs()
-    if (leftMs <= 0) return false
-    await new Promise<void>((resolve) => {
-      const waiters = this.#closeWaiters.get(key) ?? new Set()
-      this.#closeWaiters.set(key, waiters)
+    return new Promise((resolve) => {
       const wake = (): void => {
         cancel()
-        waiters.delete(wake)
-        if (waiters.size === 0) this.#closeWaiters.delete(key)
+        forget()
+        this.#waiting.delete(wake)
         resolve()
       }
-      const cancel = clock.after(leftMs, wake)
-      waiters.add(wake)
+      const forget = listen(wake)
+      const cancel = clock.after(untilMs - clock.nowMs(), wake)
+      this.#waiting.add(wake)
     })
-    return true
   }
 }
 
