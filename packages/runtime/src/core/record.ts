@@ -42,12 +42,13 @@ type FlatData = [
   seq: number,
   timeMs: number,
   state: [] | [unknown],
-  known: KnownHead,
+  known: FlatKnown,
   timers: [name: string, effect: EffectId, dueMs: number][],
   sleeps: [effect: EffectId, dueMs: number][],
   activities: [effect: EffectId, name: string][],
   mailbox: FlatInput[],
 ]
+type FlatKnown = [first: number, next: number, head: Uint8Array, waiting: KnownHead['waiting']]
 type FlatInput = [
   seq: number,
   timeMs: number,
@@ -104,7 +105,7 @@ export function decodeData(
     seq,
     timeMs,
     state: state[0],
-    known: KnownIds.restore(knownIdsMax, known, loadBlock),
+    known: KnownIds.restore(knownIdsMax, unflattenKnown(known), loadBlock),
     timers: new Map(timers.map(([name, effect, dueMs]): [string, SetTimer] => [name, { effect, dueMs }])),
     sleeps: new Map(sleeps),
     activities: new Map(activities),
@@ -138,12 +139,20 @@ function flattenData(data: InstanceData): FlatData {
     data.seq,
     data.timeMs,
     data.state === undefined ? [] : [data.state],
-    data.known.saveHead(),
+    flattenKnown(data.known.saveHead()),
     [...data.timers].map(([name, { effect, dueMs }]) => [name, effect, dueMs]),
     [...data.sleeps],
     [...data.activities],
     data.mailbox.map(flattenInput),
   ]
+}
+
+function flattenKnown({ first, next, head, waiting }: KnownHead): FlatKnown {
+  return [first, next, head, waiting]
+}
+
+function unflattenKnown([first, next, head, waiting]: FlatKnown): KnownHead {
+  return { first, next, head, waiting }
 }
 
 function encodePhase(phase: Phase): FlatPhase {
