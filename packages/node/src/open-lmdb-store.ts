@@ -78,9 +78,8 @@ export async function openLmdbStore(options: OpenLmdbStoreOptions): Promise<Open
   const { path } = options
   let lock: DirectoryLock | undefined
   try {
-    mkdirSync(path, { recursive: true })
-    lock = await lockDirectory(path)
     requireRoom(path)
+    lock = await lockDirectory(path)
     return await openLocked(options, lock)
   } catch (error) {
     lock?.release()
