@@ -19,6 +19,8 @@ import { Child } from './ipc.ts'
 import type { Load } from './bench-types.ts'
 import { type CpuMicros, type Figures, printTable } from './report.ts'
 
+/** The tail of the load before it, and its commits, are not what is measured. */
+const SETTLE_MS = 1000
 const NAMESPACE = 'bench'
 const RAW = 'raw'
 const flags = new Set(process.argv.slice(2))
@@ -159,9 +161,6 @@ function cpuMsOf(pid: number): number {
     return Number.NaN
   }
 }
-
-/** The tail of the load before it, and its commits, are not what is measured. */
-const SETTLE_MS = 1000
 
 async function ping(producer: Child, how: 'raw' | 'client', prefix: string): Promise<number[]> {
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
