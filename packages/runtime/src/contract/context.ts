@@ -1,6 +1,7 @@
 /** What workflow code sees of its instance. Types only; core/instance-context.ts makes it. */
-import type { ContractShape, ActivityOptions } from './contract.ts'
+import type { Contract, ContractShape, ActivityOptions } from './contract.ts'
 import type { Duration } from './duration.ts'
+import type { WorkflowSender } from './outgoing.ts'
 import type { InputOf, OutputOf, Schema } from './schema.ts'
 
 type Part<Shape extends ContractShape, Key extends keyof ContractShape> = NonNullable<Shape[Key]>
@@ -81,6 +82,8 @@ export interface Context<Shape extends ContractShape = ContractShape, State = un
   readonly activities: ActivityCalls<Shape>
   readonly timers: { readonly [Name in Timers]: TimerControl }
   readonly log: InstanceLog
+  /** Another instance, or this one, to send to. @throws INVALID_ID when the id is not valid. */
+  workflow<Other extends ContractShape>(contract: Contract<Other>, id: string): WorkflowSender<Other>
   /** The time of this turn's input, milliseconds since the epoch by the server's clock. It never goes backwards. */
   now(): number
   /** A number in [0, 1), the same whenever this turn is computed again. */

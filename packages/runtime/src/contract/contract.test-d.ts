@@ -135,3 +135,32 @@ export const wrongActivity = implementActivities(Loyalty, {
   notifyPartner: async () => ({ slip: '' }),
   ping: async () => {},
 })
+
+const Device = defineWorkflow('device', { signals: { ping: type<void>(), set: z.number() } })
+
+export const sending = implement(Device, {
+  state: () => ({}),
+  on: {
+    ping(ctx) {
+      const sender: void = ctx.workflow(Loyalty, 'c-1').signal('purchase', { orderId: 'o', amount: 1 })
+      ctx.workflow(Loyalty, 'c-1').signal('close')
+      ctx.workflow(Device, ctx.id).signalWithStart({ signal: { name: 'ping' } })
+      ctx.workflow(Device, 'd').signalWithStart({ signal: { name: 'set', payload: 1 } })
+      ctx.workflow(Loyalty, 'c-1').signalWithStart({ input: { email: 'a@b' }, signal: { name: 'close' } })
+      // @ts-expect-error -- no such signal
+      ctx.workflow(Loyalty, 'c-1').signal('buy')
+      // @ts-expect-error -- wrong payload
+      ctx.workflow(Loyalty, 'c-1').signal('purchase', { orderId: 'o' })
+      // @ts-expect-error -- no payload
+      ctx.workflow(Device, 'd').signal('set')
+      // @ts-expect-error -- no input
+      ctx.workflow(Loyalty, 'c-1').signalWithStart({ signal: { name: 'close' } })
+      // @ts-expect-error -- the payload of another signal
+      ctx.workflow(Device, 'd').signalWithStart({ signal: { name: 'set' } })
+      // @ts-expect-error -- only a contract tells what may be sent
+      ctx.workflow('device', 'd').signal('ping')
+      return sender
+    },
+    set: () => {},
+  },
+})

@@ -1,12 +1,12 @@
 /**
  * What a turn asks for, as data.
  *
- * The order of a turn's effects is the order in which its code asked for them, and the durability contract: `activity`, `timer` and `dead` stay
- * pending, in the same transaction as the state, until they are done; the others are hints that a repeat of the turn gives again.
+ * The order of a turn's effects is the order in which its code asked for them, and the durability contract: `activity`, `timer`, `send` and `dead`
+ * stay pending, in the same transaction as the state, until they are done; the others are hints that a repeat of the turn gives again.
  */
 import type { ActivityOptions } from '../contract/contract.ts'
 import type { ErrorData } from '../errors.ts'
-import type { Input, ReplyPayload } from '../protocol/index.ts'
+import type { Input, InputKind, InstanceKey, ReplyPayload } from '../protocol/index.ts'
 
 /** `<input seq>.<index within the turn>`: with the instance's key it names one effect for ever, so emitting it again is safe. */
 export type EffectId = `${number}.${number}`
@@ -31,6 +31,17 @@ export type Effect =
   | { readonly kind: 'timer'; readonly id: EffectId; readonly name: string; readonly dueMs: number }
   /** The timer has fired or was cancelled. */
   | { readonly kind: 'timer-done'; readonly id: EffectId; readonly dueMs: number }
+  /** An input for another instance, or for this one. Done when the journal has it. */
+  | {
+      readonly kind: 'send'
+      readonly id: EffectId
+      readonly target: InstanceKey
+      readonly inputKind: InputKind
+      /** Empty for `start`. */
+      readonly name: string
+      /** msgpack. */
+      readonly payload: Uint8Array
+    }
   | { readonly kind: 'dead'; readonly id: EffectId; readonly input: Input; readonly reason: ErrorData }
   | { readonly kind: 'reply'; readonly inbox: string; readonly payload: ReplyPayload }
   | {

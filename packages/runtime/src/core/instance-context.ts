@@ -1,13 +1,15 @@
 /** The `ctx` of one instance: turns calls of workflow code into effects and waits. */
 import type { ActivityCalls, Context, InstanceLog, Received, TimerControl } from '../contract/context.ts'
-import type { ActivityOptions } from '../contract/contract.ts'
+import type { ActivityOptions, Contract, ContractShape } from '../contract/contract.ts'
 import { type Duration, toMs } from '../contract/duration.ts'
+import type { WorkflowSender } from '../contract/outgoing.ts'
 import { validate } from '../contract/schema.ts'
 import { CarillonError } from '../errors.ts'
 import { copyValue, decodePayload, encodeValue, type Input, PAYLOAD_BYTES_MAX, quote } from '../protocol/index.ts'
 import type { EffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
+import { senderTo } from './outgoing.ts'
 import { toPlainError } from './plain-error.ts'
 import { armTimer, disarmTimer } from './timers.ts'
 
@@ -59,6 +61,10 @@ export class InstanceContext implements Context {
       this.#writeLog(level, message, fields)
     this.#log ??= { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') }
     return this.#log
+  }
+
+  workflow<Other extends ContractShape>(contract: Contract<Other>, id: string): WorkflowSender<Other> {
+    return senderTo(this.#instance, contract, id)
   }
 
   now(): number {

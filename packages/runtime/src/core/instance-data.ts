@@ -62,6 +62,8 @@ export const INSTANCE_LIMITS = {
   activities: 10_000,
   /** Signals that wait for `receive`: more go to the dead letters, where they can be driven again. */
   mailbox: 100_000,
+  /** Inputs that one turn sends to instances: each is a row until the journal has it. */
+  sends: 10_000,
   /** Log lines of one turn; more are dropped, and the last one says so. */
   logLines: 1000,
   /** Encoded state in bytes: it is written whole whenever it changed. */

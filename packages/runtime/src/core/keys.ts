@@ -8,7 +8,7 @@
  * | tail   | `<p>/<type>.<id>/<seq>`                         | an input that the data of the record does not hold |
  * | ids    | `<p>/<type>.<id>/<block>`                       | 64 known ids                                       |
  * | timer  | `<p>/<due ms>/<type>.<id>/<effect>`             | the timer's name                                   |
- * | effect | `<p>/<seq>.<index>/<type>.<id>`                 | a pending activity or dead letter                  |
+ * | effect | `<p>/<seq>.<index>/<type>.<id>`                 | a pending activity, send or dead letter            |
  */
 import type { InstanceKey, Partition } from '../protocol/index.ts'
 import type { Range } from '../ports/index.ts'

@@ -16,6 +16,10 @@ export interface EngineLimits {
   readonly timersInFlightMax: number
   /** Dead letters on their way into their stream. */
   readonly deadInFlightMax: number
+  /** Inputs from instances to instances that are on their way into the journal; the rest waits in the store. */
+  readonly sendsInFlightMax: number
+  /** The bytes of their payloads. */
+  readonly sendBytesInFlightMax: number
 }
 
 export const ENGINE_LIMITS: EngineLimits = {
@@ -27,4 +31,6 @@ export const ENGINE_LIMITS: EngineLimits = {
   activityQueueMax: 10_000,
   timersInFlightMax: 1000,
   deadInFlightMax: 1000,
+  sendsInFlightMax: 2000,
+  sendBytesInFlightMax: 32 * 1024 * 1024,
 }

@@ -12,7 +12,7 @@
  */
 import type { ActivityImplementations } from '../contract/activities.ts'
 import type { Implementation } from '../contract/implement.ts'
-import { type Effect, installGuards, parseInput, type TimerRow } from '../core/index.ts'
+import { type Effect, installGuards, parseInput, parseSendId, sendIdOf, type TimerRow } from '../core/index.ts'
 import type { Bus, Clock, InputLog, Logger, LogMessage, LogReader, OrderedStore, Write } from '../ports/index.ts'
 import {
   encodeToken,
@@ -33,7 +33,8 @@ import { checkJournal, rememberJournal } from './journal-check.ts'
 import { Mutex } from './mutex.ts'
 import { noFailpoints, type ReachFailpoint } from './failpoints.ts'
 import { Partition, type PartitionSink } from './partition.ts'
-import type { ActivityCall, DeadLetter, PendingEffect } from './pending-effect.ts'
+import { OutgoingSends } from './outgoing-sends.ts'
+import type { ActivityCall, DeadLetter, OutgoingSend, PendingEffect } from './pending-effect.ts'
 import { PendingEffects } from './pending-effects.ts'
 import { RpcService } from './rpc-service.ts'
 import { TimerService } from './timer-service.ts'
@@ -79,6 +80,9 @@ export class Engine {
   readonly #turns: Mutex
   readonly #partitions = new Map<PartitionNumber, Partition>()
   readonly #pending = new Map<PartitionNumber, PendingEffects>()
+  /** Apart from the others, so that activities that wait hold back no signal. */
+  readonly #pendingSends = new Map<PartitionNumber, PendingEffects>()
+  readonly #sends: OutgoingSends
   readonly #runner: ActivityRunner
   readonly #timers: TimerService
   readonly #rpc: RpcService
@@ -129,6 +133,13 @@ export class Engine {
       inFlightMax: this.#limits.timersInFlightMax,
       fire: (partition, row, name) => this.#storeFiring(partition, row, name),
     })
+    this.#sends = new OutgoingSends({
+      inFlightMax: this.#limits.sendsInFlightMax,
+      bytesInFlightMax: this.#limits.sendBytesInFlightMax,
+      store: (partition, send) => this.#storeSend(partition, send),
+      onRoom: () => this.#refillSends(),
+      onFailed: (error) => this.#fail(error),
+    })
     this.#rpc = new RpcService({ store, clock, turns: this.#turns, appliedSeq: () => this.#readSeq })
     const implementations = new Map(
       options.implementations.map((implementation) => [
@@ -139,6 +150,7 @@ export class Engine {
     for (const number of options.partitions) {
       this.#partitions.set(number, new Partition({ number, store, implementations, sink: this.#sinkOf() }))
       this.#pending.set(number, new PendingEffects(number, store, (effect) => this.#admit(number, effect)))
+      this.#pendingSends.set(number, new PendingEffects(number, store, (effect) => this.#admitSend(number, effect)))
     }
   }
 
@@ -194,6 +206,7 @@ export class Engine {
     await Promise.all(this.#stopServing.map((stop) => stop()))
     await this.#timers.close()
     await this.#runner.close()
+    await this.#sends.close()
     this.#cancelCommit?.()
     await this.#committing
     await this.#turns.run(async () => {})
@@ -224,6 +237,7 @@ export class Engine {
 
   #applyOne(message: LogMessage): void | Promise<void> {
     const parsed = parseInput(this.#options.subjects, message)
+    if (this.#muted) this.#noteSent(parsed)
     const partition = this.#partitions.get(parsed.kind === 'malformed' ? this.#strayPartition() : parsed.partition)
     return partition?.apply(message.seq, message.subject, parsed, () => rawInput(message))
   }
@@ -245,6 +259,7 @@ export class Engine {
       this.#stopServing.push(bus.serve(subjects.rpc(number), (payload) => this.#answer(partition, payload)))
     }
     for (const pending of this.#pending.values()) pending.refill()
+    this.#refillSends()
     logger.info({ seq: this.#readSeq }, 'caught up: effects go out')
     this.#reportCaughtUp()
   }
@@ -300,7 +315,9 @@ export class Engine {
       for (const partition of this.#partitions.values()) partition.committed()
       for (const tell of news) tell()
       await this.#passivate()
-      if (!this.#muted) for (const pending of this.#pending.values()) pending.refill()
+      if (this.#muted) return
+      for (const pending of this.#pending.values()) pending.refill()
+      this.#refillSends()
     } catch (error) {
       this.#fail(error)
     }
@@ -353,10 +370,41 @@ export class Engine {
   /** False when there is no room for it now. */
   #admit(partition: PartitionNumber, effect: PendingEffect): boolean {
     if (effect.kind === 'activity') return this.#runner.start(effect)
+    if (effect.kind === 'send') return true
     if (this.#deadInFlight >= this.#limits.deadInFlightMax) return false
     this.#deadInFlight += 1
     this.#background(this.#storeDeadLetter(partition, effect).finally(() => (this.#deadInFlight -= 1)))
     return true
+  }
+
+  #admitSend(partition: PartitionNumber, effect: PendingEffect): boolean {
+    return effect.kind !== 'send' || this.#sends.start(partition, effect)
+  }
+
+  #refillSends(): void {
+    for (const pending of this.#pendingSends.values()) pending.refill()
+  }
+
+  /** An input that an instance of ours sent before the crash: it is in the journal, so it is not sent again. */
+  #noteSent(parsed: ReturnType<typeof parseInput>): void {
+    if (parsed.kind !== 'input' || parsed.input.id === undefined) return
+    const sender = parseSendId(parsed.input.id)
+    if (sender === undefined) return
+    this.#partitions
+      .get(this.#options.subjects.partitionOfKey(sender.key))
+      ?.sendArrived(sender.key, sender.effect, parsed.key)
+  }
+
+  async #storeSend(
+    partition: PartitionNumber,
+    { key, id, target, inputKind, name, payload }: OutgoingSend,
+  ): Promise<void> {
+    const { subjects } = this.#options
+    const token = name === '' ? undefined : encodeToken(name)
+    const subject = subjects.logOfKey(subjects.partitionOfKey(target), target, inputKind, token)
+    await this.#append(subject, { [HEADERS.id]: sendIdOf(key, id), ...MSGPACK }, payload)
+    this.#partitions.get(partition)?.effectDone(key, id)
+    this.#planCommit()
   }
 
   async #storeDeadLetter(partition: PartitionNumber, letter: DeadLetter): Promise<void> {
@@ -406,6 +454,7 @@ export class Engine {
       },
       timerDone: (partition, key, id) => this.#timerNews.push(() => this.#timers.letGo(partition, callId(key, id))),
       dead: (partition, letter) => later(() => this.#pending.get(partition)?.add(letter)),
+      send: (partition, send) => later(() => this.#pendingSends.get(partition)?.add(send)),
       reply: ({ inbox, payload }) => later(() => this.#options.bus.publish(inbox, encodeValue(payload))),
       log: (key, effect) => later(() => this.#writeLog(key, effect)),
       closed: (key) => later(() => this.#rpc.closed(key)),

@@ -35,6 +35,7 @@ const Entity = defineWorkflow('entity', {
     done: type<number>(),
     boom: type<number>(),
     race: type<number>(),
+    tell: type<number>(),
   },
   updates: { take: { input: type<number>(), output: type<{ left: number }>() } },
   activities: { call: { input: type<number>(), output: type<number>() } },
@@ -93,6 +94,11 @@ const entity = implement(Entity, {
     async race(ctx, n) {
       await Promise.race([ctx.activities.call(n), ctx.sleep(n)])
       ctx.state.log.push('raced')
+    },
+    async tell(ctx, n) {
+      ctx.workflow(Entity, `other-${n % 3}`).signal('add', n)
+      await ctx.sleep(n)
+      ctx.workflow(Flow, ctx.id).signalWithStart({ signal: { name: 'bump', payload: n } })
     },
   },
   updates: {
@@ -211,6 +217,7 @@ class Fold {
       timer: nothing,
       timerDone: nothing,
       dead: nothing,
+      send: nothing,
       reply: nothing,
       log: nothing,
       closed: nothing,
@@ -305,6 +312,7 @@ function nameOf(key: InstanceKey, what: number): string {
     'add',
     'act',
     'timer',
+    'tell',
   ]
   if (what >= 98) return 'boom'
   return what === 97 ? 'done' : (names[what % names.length] as string)

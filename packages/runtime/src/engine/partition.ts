@@ -32,7 +32,13 @@ import {
   parseKey,
   typeTokenOf,
 } from '../protocol/index.ts'
-import { type ActivityCall, type DeadLetter, encodePending } from './pending-effect.ts'
+import {
+  type ActivityCall,
+  type DeadLetter,
+  decodePending,
+  encodePending,
+  type OutgoingSend,
+} from './pending-effect.ts'
 import { Resident } from './resident.ts'
 
 /** Where a partition's effects go once it is not muted. Calls come in the order of the effects. */
@@ -42,6 +48,7 @@ export interface PartitionSink {
   timer(partition: PartitionNumber, key: InstanceKey, id: EffectId, dueMs: number): void
   timerDone(partition: PartitionNumber, key: InstanceKey, id: EffectId): void
   dead(partition: PartitionNumber, letter: DeadLetter): void
+  send(partition: PartitionNumber, send: OutgoingSend): void
   reply(effect: Effect & { readonly kind: 'reply' }): void
   log(key: InstanceKey, effect: Effect & { readonly kind: 'log' }): void
   closed(key: InstanceKey): void
@@ -190,9 +197,19 @@ export class Partition {
     }
   }
 
-  /** A pending effect is done without an input saying so: a dead letter has been stored. */
+  /** A pending effect is done without an input of its instance saying so: a dead letter, or an input for another, has been stored. */
   effectDone(key: InstanceKey | undefined, id: EffectId): void {
     this.#write({ table: 'effect', key: effectKey(this.number, id, key), value: undefined })
+  }
+
+  /** While catching up: the journal shows the input that a pending send asks for, so it is not sent again. */
+  sendArrived(key: InstanceKey, id: EffectId, target: InstanceKey): void {
+    const row = effectKey(this.number, id, key)
+    const written = this.#pendingWrites.get(`effect/${row}`)
+    const value = written === undefined ? this.#store.get('effect', row) : written.value
+    if (value === undefined) return
+    const effect = decodePending(value)
+    if (effect.kind === 'send' && effect.target === target) this.effectDone(key, id)
   }
 
   #load(key: InstanceKey, implementation: Implementation): Resident | Promise<Resident> {
@@ -315,6 +332,11 @@ export class Partition {
     if (!this.#muted) this.#sink.dead(this.number, letter)
   }
 
+  #send(send: OutgoingSend): void {
+    this.#write({ table: 'effect', key: effectKey(this.number, send.id, send.key), value: encodePending(send) })
+    if (!this.#muted) this.#sink.send(this.number, send)
+  }
+
   #take(key: InstanceKey, effect: Effect): void {
     switch (effect.kind) {
       case 'activity': {
@@ -346,6 +368,8 @@ export class Partition {
         this.#write({ table: 'timer', key: timerKey(this.number, key, effect.dueMs, effect.id), value: undefined })
         if (!this.#muted) this.#sink.timerDone(this.number, key, effect.id)
         return
+      case 'send':
+        return this.#send({ ...effect, key })
       case 'dead':
         return this.#bury(key, effect, undefined)
       case 'reply':

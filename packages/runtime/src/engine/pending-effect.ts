@@ -2,7 +2,7 @@
 import type { ActivityOptions } from '../contract/contract.ts'
 import type { EffectId } from '../core/index.ts'
 import type { ErrorData } from '../errors.ts'
-import { decodeValue, encodeValue, type Input, type InstanceKey } from '../protocol/index.ts'
+import { decodeValue, encodeValue, type Input, type InputKind, type InstanceKey } from '../protocol/index.ts'
 import { decodeInput, encodeInput } from '../core/index.ts'
 
 /** One call of an activity that somebody has to run. */
@@ -26,11 +26,25 @@ export interface DeadLetter {
   readonly reason: ErrorData
 }
 
-export type PendingEffect = ActivityCall | DeadLetter
+/** One input that has to go into the journal of an instance. */
+export interface OutgoingSend {
+  readonly kind: 'send'
+  /** The instance that sends it. */
+  readonly key: InstanceKey
+  readonly id: EffectId
+  readonly target: InstanceKey
+  readonly inputKind: InputKind
+  readonly name: string
+  readonly payload: Uint8Array
+}
+
+export type PendingEffect = ActivityCall | DeadLetter | OutgoingSend
 
 export function encodePending(effect: PendingEffect): Uint8Array {
   if (effect.kind === 'activity')
     return encodeValue([0, effect.key, effect.id, effect.name, effect.input, effect.options ?? null])
+  if (effect.kind === 'send')
+    return encodeValue([2, effect.key, effect.id, effect.target, effect.inputKind, effect.name, effect.payload])
   return encodeValue([
     1,
     effect.key ?? null,
@@ -45,8 +59,19 @@ export function decodePending(bytes: Uint8Array): PendingEffect {
   const flat = decodeValue(bytes) as
     | [0, InstanceKey, EffectId, string, Uint8Array, ActivityOptions | null]
     | [1, InstanceKey | null, EffectId, Uint8Array, string | null, ErrorData]
+    | [2, InstanceKey, EffectId, InstanceKey, InputKind, string, Uint8Array]
   if (flat[0] === 0)
     return { kind: 'activity', key: flat[1], id: flat[2], name: flat[3], input: flat[4], options: flat[5] ?? undefined }
+  if (flat[0] === 2)
+    return {
+      kind: 'send',
+      key: flat[1],
+      id: flat[2],
+      target: flat[3],
+      inputKind: flat[4],
+      name: flat[5],
+      payload: flat[6],
+    }
   return {
     kind: 'dead',
     key: flat[1] ?? undefined,

@@ -37,7 +37,8 @@ export class PendingEffects {
       return
     }
     this.#lastAdded = key
-    if (this.#behind || !this.#admit(effect)) this.#behind = true
+    // Late ones wait in front of it: of one instance, they are the earlier ones.
+    if (this.#behind || this.#late.length > 0 || !this.#admit(effect)) this.#behind = true
     else this.#cursor = key
   }
 

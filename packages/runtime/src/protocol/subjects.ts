@@ -70,6 +70,11 @@ export class Subjects {
     return partitionOf(type, id, this.#partitions)
   }
 
+  partitionOfKey(key: InstanceKey): Partition {
+    const dot = key.indexOf('.')
+    return this.partitionOf(key.slice(0, dot) as Token, key.slice(dot + 1) as Token)
+  }
+
   /** The journal's filter of one partition. */
   logOfPartition(partition: Partition): string {
     return `${this.#logPrefix}${partition}.>`
@@ -87,8 +92,9 @@ export class Subjects {
   }
 
   /** The subject of an input to an instance whose partition is known. */
-  logOfKey(partition: Partition, key: InstanceKey, kind: InputKind, name: Token): string {
-    return `${this.#logPrefix}${partition}.${key}.${kind}.${name}`
+  logOfKey(partition: Partition, key: InstanceKey, kind: InputKind, name: Token | undefined): string {
+    const head = `${this.#logPrefix}${partition}.${key}.${kind}`
+    return name === undefined ? head : `${head}.${name}`
   }
 
   /** The public door of a signal. */

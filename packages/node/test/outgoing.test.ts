@@ -1,0 +1,127 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { type Carillon, connect } from '@carillon/client'
+import { type CarillonNode, openNode } from '@carillon/node'
+import { defineWorkflow, implement, type } from '@carillon/runtime'
+import { silentLogger } from '@carillon/runtime/ports'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+import { startTestServer, type TestServer } from '../src/testing/nats-process.ts'
+
+interface Entry {
+  readonly from: string
+  readonly amount: number
+}
+
+const Account = defineWorkflow('account', {
+  input: type<{ owner: string } | undefined>(),
+  signals: { pay: type<{ to: string; amount: number }>(), take: type<Entry>(), again: type<number>() },
+  queries: {
+    account: {
+      output: type<{ owner: string; balance: number; entries: readonly Entry[]; rounds: number }>(),
+    },
+  },
+})
+const account = implement(Account, {
+  startOnSignal: true,
+  state: (input) => ({ owner: input?.owner ?? 'nobody', balance: 0, entries: [] as Entry[], rounds: 0 }),
+  on: {
+    pay(ctx, { to, amount }) {
+      ctx.state.balance -= amount
+      const take = { from: ctx.id, amount }
+      if (to.startsWith('new-'))
+        ctx.workflow(Account, to).signalWithStart({
+          input: { owner: `friend of ${ctx.id}` },
+          signal: { name: 'take', payload: take },
+        })
+      else ctx.workflow(Account, to).signal('take', take)
+    },
+    take(ctx, entry) {
+      ctx.state.balance += entry.amount
+      ctx.state.entries.push(entry)
+    },
+    again(ctx, rounds) {
+      ctx.state.rounds += 1
+      if (rounds > 1) ctx.workflow(Account, ctx.id).signal('again', rounds - 1)
+    },
+  },
+  queries: { account: (state) => state },
+})
+
+describe('signals from inside a workflow, over a real server', () => {
+  let server: TestServer
+  let dir: string
+  let node: CarillonNode
+  let carillon: Carillon
+  beforeAll(async () => {
+    server = await startTestServer()
+    dir = await mkdtemp(join(tmpdir(), 'carillon-outgoing-'))
+    node = await open()
+    carillon = await connect({ servers: server.url })
+  })
+  afterAll(async () => {
+    await carillon.close()
+    await node.close()
+    await server.stop()
+    await rm(dir, { recursive: true, force: true })
+  })
+
+  const open = (): Promise<CarillonNode> =>
+    openNode({
+      servers: server.url,
+      dataDir: dir,
+      workflows: { implementations: [account], activities: [] },
+      logger: silentLogger,
+    })
+  const until = async <T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> => {
+    const deadlineMs = Date.now() + 20_000
+    for (;;) {
+      const value = await read()
+      if (holds(value)) return value
+      if (Date.now() > deadlineMs) throw new Error(`not within 20 s: ${JSON.stringify(value)}`)
+    }
+  }
+  const read = (id: string) =>
+    carillon
+      .workflow(Account, id)
+      .query('account')
+      .catch(() => undefined)
+
+  it('reach the other instance once and in order, also when the node ends in the middle', async () => {
+    const amounts = Array.from({ length: 300 }, (_, n) => n + 1)
+    const sent = amounts.map((amount) => carillon.workflow(Account, 'payer').signal('pay', { to: 'payee', amount }))
+    await sent[100]
+    await node.close()
+    await Promise.all(sent)
+    node = await open()
+    const payee = await until(
+      () => read('payee'),
+      (found) => (found?.entries.length ?? 0) >= amounts.length,
+    )
+    expect(payee?.entries).toEqual(amounts.map((amount) => ({ from: 'payer', amount })))
+    expect(payee?.balance).toBe(-((await read('payer'))?.balance ?? 0))
+  })
+
+  it('may start the other with an input of its own, and goes on with it when it runs', async () => {
+    const payer = carillon.workflow(Account, 'rich')
+    await payer.signal('pay', { to: 'new-1', amount: 5 })
+    await payer.signal('pay', { to: 'new-1', amount: 6 })
+    const found = await until(
+      () => read('new-1'),
+      (value) => value?.entries.length === 2,
+    )
+    expect(found).toMatchObject({ owner: 'friend of rich', balance: 11 })
+  })
+
+  it('may go to the instance itself, one turn after the other', async () => {
+    await carillon.workflow(Account, 'loop').signal('again', 50)
+    expect(
+      await until(
+        () => read('loop'),
+        (value) => value?.rounds === 50,
+      ),
+    ).toMatchObject({ rounds: 50 })
+  })
+})
