@@ -6,7 +6,7 @@
  */
 import type { ActivityImplementations } from '../contract/activities.ts'
 import type { Implementation } from '../contract/implement.ts'
-import { Engine, type EngineLimits } from '../engine/index.ts'
+import { Engine, type EngineLimits, type ReachFailpoint } from '../engine/index.ts'
 import { CarillonError } from '../errors.ts'
 import type { AppendOptions, Bus, Clock, InputLog, Logger, LogReader } from '../ports/index.ts'
 import {
@@ -30,6 +30,9 @@ import { VirtualClock } from './virtual-clock.ts'
 export interface WorldOptions {
   readonly partitions?: number
   readonly onAppend?: MemoryLogOptions['onAppend']
+  readonly deliveryDelay?: MemoryLogOptions['deliveryDelay']
+  /** Default `test`. */
+  readonly namespace?: string
 }
 
 export interface LifeOptions {
@@ -37,6 +40,7 @@ export interface LifeOptions {
   readonly activities?: readonly ActivityImplementations[]
   readonly limits?: Partial<EngineLimits>
   readonly gate?: MemoryStoreOptions['gate']
+  readonly reach?: ReachFailpoint
 }
 
 export interface SendOptions {
@@ -65,7 +69,6 @@ interface Life {
 const ROUNDS_MAX = 20_000
 /** So many rounds without any change count as quiet: half a second of the world's time. */
 const QUIET_ROUNDS = 50
-const DEAD_PREFIX = 'test.dead.'
 
 export class EngineWorld {
   readonly clock = new VirtualClock()
@@ -82,12 +85,13 @@ export class EngineWorld {
   onBury: (() => 'lost' | undefined) | undefined
   #life: Life | undefined
 
-  constructor({ partitions = 4, onAppend }: WorldOptions = {}) {
-    this.subjects = new Subjects('test', partitions)
+  constructor({ partitions = 4, onAppend, deliveryDelay, namespace = 'test' }: WorldOptions = {}) {
+    this.subjects = new Subjects(namespace, partitions)
     this.log = new MemoryLog({
       subjects: this.subjects,
       clock: this.clock,
       ...(onAppend === undefined ? {} : { onAppend }),
+      ...(deliveryDelay === undefined ? {} : { deliveryDelay }),
     })
   }
 
@@ -111,7 +115,7 @@ export class EngineWorld {
   }
 
   /** Starts an engine. Throws as `Engine.start`. */
-  async open({ implementations, activities = [], limits, gate }: LifeOptions): Promise<void> {
+  async open({ implementations, activities = [], limits, gate, reach }: LifeOptions): Promise<void> {
     const store = new MemoryStore({ disk: this.disk, ...(gate === undefined ? {} : { gate }) })
     this.#life = undefined
     this.failures.length = 0
@@ -123,10 +127,14 @@ export class EngineWorld {
       activities,
       store,
       ...ports,
-      onFailed: (error) => void this.failures.push(error),
+      onFailed: (error) => {
+        if (!life.isOver) this.failures.push(error)
+      },
       ...(limits === undefined ? {} : { limits }),
+      ...(reach === undefined ? {} : { reach }),
     })
-    this.#life = { isOver: false, readers: [], store, engine }
+    const life: Life = { isOver: false, readers: [], store, engine }
+    this.#life = life
     await engine.start()
   }
 
@@ -283,7 +291,7 @@ export class EngineWorld {
         },
         append: async (subject, options) => {
           if (isOver()) return never
-          if (subject.startsWith(DEAD_PREFIX)) return this.#bury(subject, options)
+          if (subject.startsWith(`${this.subjects.namespace}.dead.`)) return this.#bury(subject, options)
           const seq = await this.log.append(subject, options)
           return isOver() ? never : seq
         },

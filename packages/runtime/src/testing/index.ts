@@ -1,2 +1,5 @@
 export * from './memory-log.ts'
 export * from './memory-store.ts'
+export type { Accepted, InstanceHandle, ReadOptions, SendOptions, StartOptions, UpdateOptions } from './handle-types.ts'
+export { type MockCall, mockActivities, type MockedActivities } from './mock-activities.ts'
+export { TestWorld, type TestWorldOptions } from './test-world.ts'

@@ -1,0 +1,255 @@
+import { afterEach, describe, expect, it } from 'vitest'
+
+import { defineWorkflow, implement, NonRetryable, type, UpdateRejected } from '../index.ts'
+import { mockActivities, TestWorld, type TestWorldOptions } from './index.ts'
+
+const Account = defineWorkflow('account', {
+  input: type<{ owner: string }>(),
+  result: type<{ sum: number }>(),
+  signals: { add: type<number>(), report: type<string>(), close: type<void>() },
+  updates: { take: { input: type<number>(), output: type<{ left: number }>() } },
+  queries: { sum: { output: type<number>() }, sent: { output: type<readonly string[]>() } },
+  activities: { mail: { input: type<string>(), output: type<string>(), startToClose: '10 seconds' } },
+})
+
+interface State {
+  sum: number
+  sent: string[]
+}
+
+const account = implement(Account, {
+  state: (): State => ({ sum: 0, sent: [] }),
+  on: {
+    add: (ctx, n) => void (ctx.state.sum += n),
+    async report(ctx, text) {
+      ctx.state.sent.push(await ctx.activities.mail(`${text} ${ctx.random() < 2 ? 'ok' : ''}`))
+    },
+    close: (ctx) => ctx.complete({ sum: ctx.state.sum }),
+  },
+  updates: {
+    take: {
+      validate(state, n) {
+        if (n > state.sum) throw new UpdateRejected(`there are ${state.sum}`)
+      },
+      async run(ctx, n) {
+        ctx.state.sum -= n
+        await ctx.sleep('1 second')
+        return { left: ctx.state.sum }
+      },
+    },
+  },
+  queries: { sum: (state) => state.sum, sent: (state) => [...state.sent] },
+  timers: {
+    monthly: { every: '30 days', run: async (ctx) => void ctx.state.sent.push(await ctx.activities.mail('month')) },
+  },
+})
+
+function mail() {
+  return mockActivities(Account, { mail: (text) => `${text}!` })
+}
+
+let world: TestWorld
+
+async function open(options: Partial<TestWorldOptions> = {}): Promise<void> {
+  world = await TestWorld.open({ workflows: [account], activities: [mail()], ...options })
+}
+
+afterEach(() => world.close())
+
+describe('a test world', () => {
+  it('skips a year of a monthly timer in no time', async () => {
+    await open()
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' })
+    const beganMs = performance.now()
+    await world.skip('365 days')
+    expect(await ann.query('sent')).toHaveLength(12)
+    expect(performance.now() - beganMs).toBeLessThan(2000)
+  })
+
+  it('fires a timer at the end of a skip, and not a moment before', async () => {
+    await open()
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' })
+    await world.skip(30 * 86_400_000 - 1)
+    expect(await ann.query('sent')).toEqual([])
+    await world.skip(1)
+    expect(await ann.query('sent')).toEqual(['month!'])
+  })
+
+  it('lets time stand still between the calls of a test', async () => {
+    await open()
+    const ann = world.workflow(Account, 'ann')
+    const beganMs = world.nowMs
+    await ann.start({ owner: 'ann' })
+    await ann.signal('add', 5, { wait: 'applied' })
+    await world.settled()
+    expect(await ann.query('sum')).toBe(5)
+    expect(world.nowMs).toBe(beganMs)
+  })
+
+  it('lets time go on for an update that sleeps', async () => {
+    await open()
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' })
+    await ann.signal('add', 5)
+    const beganMs = world.nowMs
+    expect(await ann.update('take', 2)).toEqual({ left: 3 })
+    expect(world.nowMs - beganMs).toBeGreaterThanOrEqual(1000)
+    expect(world.nowMs - beganMs).toBeLessThan(2000)
+  })
+
+  it('rejects an update that is not done within its time-out of the world, and applies it all the same', async () => {
+    await open()
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' })
+    await ann.signal('add', 5)
+    await expect(ann.update('take', 2, { id: 't', timeoutMs: 500 })).rejects.toMatchObject({ code: 'TIMEOUT' })
+    expect(await ann.update('take', 2, { id: 't' })).toEqual({ left: 3 })
+  })
+
+  it('gives errors by their code, as a client does', async () => {
+    await open()
+    const ann = world.workflow(Account, 'ann')
+    await expect(ann.query('sum')).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await expect(ann.signal('add', 1, { wait: 'applied' })).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await ann.start({ owner: 'ann' })
+    await expect(ann.update('take', 2)).rejects.toMatchObject({ code: 'UPDATE_REJECTED' })
+    await expect(ann.start({ owner: 'bob' }, { wait: 'applied' })).rejects.toMatchObject({ code: 'ALREADY_STARTED' })
+    await expect(ann.result({ timeoutMs: 1000 })).rejects.toMatchObject({ code: 'TIMEOUT' })
+    // @ts-expect-error -- no such signal
+    await expect(ann.signal('nothing')).rejects.toMatchObject({ code: 'UNKNOWN_NAME' })
+    expect(world.deadLetters.map(({ reason }) => reason)).toEqual(['NOT_FOUND'])
+  })
+
+  it('gives the result of an instance that closes', async () => {
+    await open()
+    const ann = world.workflow(Account, 'ann')
+    await ann.signalWithStart({ input: { owner: 'ann' }, signal: { name: 'add', payload: 7 } })
+    await ann.signal('close')
+    expect(await ann.result()).toEqual({ sum: 7 })
+    expect((await ann.describe()).status).toBe('completed')
+  })
+
+  it('lets an activity fail as often as a test wants, and retries it in its own time', async () => {
+    const activities = mail()
+    await open({ activities: [activities] })
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' })
+    activities.failNext('mail', 3)
+    await ann.signal('report', 'a', { wait: 'applied' })
+    expect(activities.calls('mail').map(({ input, attempt }) => `${input} ${attempt}`)).toEqual([
+      'a ok 1',
+      'a ok 2',
+      'a ok 3',
+      'a ok 4',
+    ])
+    expect(new Set(activities.calls('mail').map(({ callId }) => callId)).size).toBe(1)
+    activities.failNext('mail', 1, new NonRetryable('no'))
+    await expect(ann.signal('report', 'b', { wait: 'applied' })).rejects.toMatchObject({ code: 'SUSPENDED' })
+  })
+
+  it('lets the time-out of an attempt that hangs come at once', async () => {
+    const activities = mail()
+    await open({ activities: [activities] })
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' })
+    activities.hangNext('mail')
+    const beganMs = world.nowMs
+    await ann.signal('report', 'a', { wait: 'applied' })
+    expect(activities.calls('mail')).toHaveLength(2)
+    expect(world.nowMs - beganMs).toBeGreaterThanOrEqual(10_000)
+  })
+
+  it('waits for activities that take time of the host', async () => {
+    await open({
+      activities: [mockActivities(Account, { mail: (text) => new Promise((done) => setTimeout(done, 30, text)) })],
+    })
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' })
+    await ann.signal('report', 'slow')
+    await world.settled()
+    expect(await ann.query('sent')).toEqual(['slow ok'])
+  })
+
+  it('takes plain JSON on the public door, and refuses another subject', async () => {
+    await open()
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' })
+    world.publish('carillon.signal.account.ann.add', '41')
+    world.publish('carillon.signal.account.ann.add', '41', { 'Nats-Msg-Id': 'once' })
+    world.publish('carillon.signal.account.ann.add', '41', { 'Nats-Msg-Id': 'once' })
+    await world.settled()
+    expect(await ann.query('sum')).toBe(82)
+    expect(() => world.publish('carillon.log.1.account.ann.signal.add', '1')).toThrow('public door')
+  })
+
+  it('calls an activity again that ran when the engine crashed', async () => {
+    const activities = mail()
+    await open({ activities: [activities] })
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' })
+    activities.hangNext('mail')
+    await ann.signal('report', 'a')
+    await world.settled()
+    expect(await ann.query('sent')).toEqual([])
+    await world.crash()
+    expect(await ann.query('sent')).toEqual(['a ok!'])
+    const [first, second, ...rest] = activities.calls('mail')
+    expect(rest).toEqual([])
+    expect(second?.callId).toBe(first?.callId)
+  })
+
+  it('lets time pass until a condition holds, and says when it cannot', async () => {
+    await open()
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' })
+    await world.until(async () => (await ann.query('sent')).length === 2, '70 days')
+    await expect(world.until(() => false, '1 day')).rejects.toMatchObject({ code: 'TIMEOUT' })
+  })
+})
+
+describe('crashBetweenTurns', () => {
+  async function scenario(options: Partial<TestWorldOptions>) {
+    const activities = mail()
+    await open({ ...options, activities: [activities] })
+    const ann = world.workflow(Account, 'ann')
+    const bob = world.workflow(Account, 'bob')
+    await ann.start({ owner: 'ann' })
+    await bob.start({ owner: 'bob' })
+    activities.failNext('mail', 2)
+    for (const n of [1, 2, 3, 4]) {
+      await ann.signal('add', n)
+      await bob.signal('report', `b${n}`)
+    }
+    const left = await ann.update('take', 4)
+    await world.skip('61 days')
+    await bob.signal('report', 'late', { wait: 'applied' })
+    await ann.signal('close')
+    const seen = {
+      left,
+      result: await ann.result(),
+      sent: await bob.query('sent'),
+      calls: activities.calls('mail').map(({ input, callId }) => `${callId} ${input}`),
+      dead: world.deadLetters.length,
+    }
+    const { crashes } = world
+    await world.close()
+    return { seen, crashes }
+  }
+
+  it.each([1, 2, 3, 4, 5])('changes no result, with seed %i', async (seed) => {
+    const calm = await scenario({ seed })
+    const crashing = await scenario({ seed, crashBetweenTurns: true })
+    expect(calm.crashes).toBe(0)
+    expect(crashing.crashes).toBeGreaterThan(20)
+    expect(calm.seen.sent).toHaveLength(7)
+    expect([...crashing.seen.calls].toSorted()).toEqual([...calm.seen.calls].toSorted())
+    expect({ ...crashing.seen, calls: [] }).toEqual({ ...calm.seen, calls: [] })
+  })
+
+  it('is the same run for the same seed', async () => {
+    const once = await scenario({ seed: 7, crashBetweenTurns: true })
+    expect(await scenario({ seed: 7, crashBetweenTurns: true })).toEqual(once)
+  })
+})
