@@ -161,7 +161,7 @@ export class TestWorld {
   /** Resolves when everything sent has been applied, no activity runs, and nothing is left to be done until time passes. */
   settled(): Promise<void> {
     this.#throwIfClosed()
-    return this.#drive.quiet()
+    return this.#drive.settled()
   }
 
   /** Lets time pass, as little as it takes, until the condition holds. @throws TIMEOUT when it does not within `timeout` of the world's time (30 s). */

@@ -25,8 +25,8 @@ export interface DriveOptions {
 }
 
 interface Waiter {
-  /** True when it has been served. */
-  readonly poll: () => boolean
+  /** True when it has been served. Told whether an activity runs. */
+  readonly poll: (isBusy: boolean) => boolean
   /** Time may pass up to here for it; undefined when it waits for this moment to be over. */
   readonly untilMs: number | undefined
   readonly isSkip: boolean
@@ -44,11 +44,14 @@ export class WorldDrive {
     this.#options = options
   }
 
-  /** Resolves when nothing is left to be done at this moment. */
+  /** Resolves when nothing is left to be done at this moment, besides activities that run. */
   quiet(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#add({ poll: () => (resolve(), true), untilMs: undefined, isSkip: false, onTime: () => {}, reject })
-    })
+    return this.#rest(false)
+  }
+
+  /** As `quiet`, and no activity runs. */
+  settled(): Promise<void> {
+    return this.#rest(true)
   }
 
   /** Lets time pass up to a moment, whatever happens meanwhile. */
@@ -75,6 +78,17 @@ export class WorldDrive {
     })
   }
 
+  #rest(waitsForActivities: boolean): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const poll = (isBusy: boolean): boolean => {
+        if (isBusy && waitsForActivities) return false
+        resolve()
+        return true
+      }
+      this.#add({ poll, untilMs: undefined, isSkip: false, onTime: () => {}, reject })
+    })
+  }
+
   #add(waiter: Waiter): void {
     this.#waiters.push(waiter)
     if (this.#running) return
@@ -86,7 +100,8 @@ export class WorldDrive {
     try {
       while (this.#waiters.length > 0) {
         await this.#settle()
-        if (!this.#serve()) await this.#pass()
+        const isBusy = this.#options.isBusy()
+        if (!this.#serve(isBusy) && !isBusy) await this.#pass()
       }
     } catch (error) {
       const waiters = this.#waiters
@@ -99,7 +114,7 @@ export class WorldDrive {
 
   /** Until nothing is left to be done at this moment, new calls of the test included. */
   async #settle(): Promise<void> {
-    const { clock, fingerprint, tend, isBusy } = this.#options
+    const { clock, fingerprint, tend } = this.#options
     let last = ''
     let quiet = 0
     for (let rounds = 0; quiet < QUIET_ROUNDS;) {
@@ -108,20 +123,20 @@ export class WorldDrive {
       if ((clock.nextMs ?? Infinity) <= clock.nowMs()) await clock.advance(0)
       await clock.yield()
       const now = `${fingerprint()} ${this.#waiters.length}`
-      quiet = now === last && !isBusy() ? quiet + 1 : 0
-      if (!isBusy() && ++rounds > MOMENT_ROUNDS_MAX)
+      quiet = now === last ? quiet + 1 : 0
+      if (++rounds > MOMENT_ROUNDS_MAX)
         throw new Error(`the world does not come to rest at ${clock.nowMs()}: something goes on for ever without time`)
       last = now
     }
   }
 
   /** True when somebody was: whoever it is may do something now. */
-  #serve(): boolean {
+  #serve(isBusy: boolean): boolean {
     const nowMs = this.#options.clock.nowMs()
     const before = this.#waiters.length
     this.#waiters = this.#waiters.filter((waiter) => {
-      if (waiter.poll()) return false
-      if (waiter.untilMs === undefined || waiter.untilMs > nowMs) return true
+      if (waiter.poll(isBusy)) return false
+      if (isBusy || waiter.untilMs === undefined || waiter.untilMs > nowMs) return true
       waiter.onTime()
       return false
     })
