@@ -55,6 +55,7 @@ export interface TestWorldOptions {
 /** Rounds of deliveries that the seed may hold an input back. */
 const DELIVERY_DELAY_MAX = 3
 const UNTIL_TIMEOUT_MS = 30_000
+const ACTIVITY_PATIENCE_MS = 1000
 
 class Crash extends Error {}
 
@@ -84,7 +85,7 @@ export class TestWorld {
   }
 
   private constructor(options: TestWorldOptions) {
-    const { seed = 1, partitions = 4, namespace = 'carillon', startMs, activityPatienceMs = 1000 } = options
+    const { seed = 1, partitions = 4, namespace = 'carillon', startMs } = options
     const random = new Random(`test-world/${seed}`)
     this.#options = options
     this.#world = new EngineWorld({
@@ -98,7 +99,7 @@ export class TestWorld {
       clock: this.#world.clock,
       fingerprint: () => this.#fingerprint(),
       tend: () => this.#tend(),
-      isBusy: () => this.#activities.isBusy(activityPatienceMs),
+      isBusy: () => this.#isBusy(),
     })
     const idPrefix = random.uint32().toString(36)
     this.#handles = {
@@ -167,8 +168,11 @@ export class TestWorld {
   /** Lets time pass, as little as it takes, until the condition holds. @throws TIMEOUT when it does not within `timeout` of the world's time (30 s). */
   async until(condition: () => boolean | Promise<boolean>, timeout: Duration = UNTIL_TIMEOUT_MS): Promise<void> {
     const endMs = this.nowMs + toMs(timeout)
-    await this.settled()
-    while (!(await condition())) {
+    for (;;) {
+      await this.#drive.quiet()
+      if (await condition()) return
+      // It may be what the condition waits for.
+      if (this.#isBusy()) continue
       const { nextMs } = this.#world.clock
       if (this.nowMs >= endMs || nextMs === undefined)
         throw new CarillonError(
@@ -331,6 +335,10 @@ export class TestWorld {
     this.#activities.lifeEnded()
     // What it awaits is nothing but a moment for others.
     this.#world.crash().catch(() => {})
+  }
+
+  #isBusy(): boolean {
+    return this.#activities.isBusy(this.#options.activityPatienceMs ?? ACTIVITY_PATIENCE_MS)
   }
 
   #fingerprint(): string {
