@@ -25,7 +25,8 @@ export function formatFirstSteps({ url, servers, namespace, dataDir, workflows }
   const [query] = queries
   lines.push('', 'In another terminal:')
   if (!startOnSignal) lines.push(`  carillon start ${shell(type)} ${ID} '{}'${options}`)
-  if (signal !== undefined) lines.push(`  carillon signal ${shell(type)} ${ID} ${shell(signal)} '{}' --wait applied${options}`)
+  if (signal !== undefined)
+    lines.push(`  carillon signal ${shell(type)} ${ID} ${shell(signal)} '{}' --wait applied${options}`)
   if (query !== undefined) lines.push(`  carillon query ${shell(type)} ${ID} ${shell(query)}${options}`)
   lines.push(`  carillon history ${shell(type)} ${ID}${options}`)
   if (signal !== undefined)
