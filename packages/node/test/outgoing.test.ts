@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 import { type Carillon, connect } from '@carillon/client'
 import { type CarillonNode, openNode } from '@carillon/node'
-import { defineWorkflow, implement, type } from '@carillon/runtime'
+import { defineWorkflow, implement, type, WorkflowFailure } from '@carillon/runtime'
 import { silentLogger } from '@carillon/runtime/ports'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
@@ -50,7 +50,43 @@ const account = implement(Account, {
   queries: { account: (state) => state },
 })
 
-describe('signals from inside a workflow, over a real server', () => {
+const Parcel = defineWorkflow('parcel', {
+  input: type<{ order: string; weight: number }>(),
+  result: type<{ delivered: number }>(),
+  signals: { deliver: type<void>(), lose: type<void>() },
+})
+const parcel = implement(Parcel, {
+  state: ({ weight }) => ({ weight }),
+  on: {
+    deliver: (ctx) => ctx.complete({ delivered: ctx.state.weight }),
+    lose() {
+      throw new WorkflowFailure('lost')
+    },
+  },
+})
+const Order = defineWorkflow('order', {
+  input: type<{ weights: readonly number[] }>(),
+  result: type<{ delivered: number; lost: number }>(),
+  signals: { giveUp: type<void>() },
+})
+const order = implement(Order, {
+  state: () => ({}),
+  on: { giveUp: (ctx) => ctx.fail('given up') },
+  async run(ctx, { weights }) {
+    const parcels = weights.map((weight, n) => ctx.children.start(Parcel, `${ctx.id}-${n}`, { order: ctx.id, weight }))
+    let [delivered, lost] = [0, 0]
+    for (const one of parcels) {
+      try {
+        delivered += (await one.result()).delivered
+      } catch {
+        lost += 1
+      }
+    }
+    return { delivered, lost }
+  },
+})
+
+describe('signals and children from inside a workflow, over a real server', () => {
   let server: TestServer
   let dir: string
   let node: CarillonNode
@@ -72,7 +108,7 @@ describe('signals from inside a workflow, over a real server', () => {
     openNode({
       servers: server.url,
       dataDir: dir,
-      workflows: { implementations: [account], activities: [] },
+      workflows: { implementations: [account, order, parcel], activities: [] },
       logger: silentLogger,
     })
   const until = async <T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> => {
@@ -123,5 +159,36 @@ describe('signals from inside a workflow, over a real server', () => {
         (value) => value?.rounds === 50,
       ),
     ).toMatchObject({ rounds: 50 })
+  })
+
+  it('start children and wait for their results, over a restart of the node', async () => {
+    const handle = carillon.workflow(Order, 'o-1')
+    await handle.start({ weights: [1, 2, 4] })
+    const parcels = [0, 1, 2].map((n) => carillon.workflow(Parcel, `o-1-${n}`))
+    const isRunning = (one: (typeof parcels)[number]) => one.describe().then(({ status }) => status, String)
+    for (const one of parcels)
+      await until(
+        () => isRunning(one),
+        (status) => status === 'running',
+      )
+    await parcels[1]?.signal('lose')
+    await node.close()
+    await parcels[2]?.signal('deliver')
+    await parcels[0]?.signal('deliver')
+    node = await open()
+    expect(await handle.result({ timeoutMs: 20_000 })).toEqual({ delivered: 5, lost: 1 })
+  })
+
+  it('terminate the children that run when they close', async () => {
+    const handle = carillon.workflow(Order, 'o-2')
+    await handle.start({ weights: [8] })
+    await handle.signal('giveUp')
+    await expect(handle.result({ timeoutMs: 20_000 })).rejects.toMatchObject({ code: 'WORKFLOW_FAILED' })
+    const child = carillon.workflow(Parcel, 'o-2-0')
+    await until(
+      () => child.describe().catch(() => undefined),
+      (found) => found?.status === 'failed',
+    )
+    await expect(child.result({ timeoutMs: 20_000 })).rejects.toMatchObject({ code: 'TERMINATED' })
   })
 })

@@ -1,4 +1,5 @@
 /** What workflow code sees of its instance. Types only; core/instance-context.ts makes it. */
+import type { Children } from './children.ts'
 import type { Contract, ContractShape, ActivityOptions } from './contract.ts'
 import type { Duration } from './duration.ts'
 import type { WorkflowSender } from './outgoing.ts'
@@ -84,6 +85,10 @@ export interface Context<Shape extends ContractShape = ContractShape, State = un
   readonly log: InstanceLog
   /** Another instance, or this one, to send to. @throws INVALID_ID when the id is not valid. */
   workflow<Other extends ContractShape>(contract: Contract<Other>, id: string): WorkflowSender<Other>
+  /** Instances that belong to this one. */
+  readonly children: Children
+  /** The instance that this one is a child of. */
+  readonly parent: { readonly type: string; readonly id: string } | undefined
   /** The time of this turn's input, milliseconds since the epoch by the server's clock. It never goes backwards. */
   now(): number
   /** A number in [0, 1), the same whenever this turn is computed again. */

@@ -164,3 +164,27 @@ export const sending = implement(Device, {
     set: () => {},
   },
 })
+
+export const withChildren = implement(Device, {
+  state: () => ({}),
+  on: {
+    async ping(ctx) {
+      const child = ctx.children.start(Loyalty, 'c-1', { email: 'a@b' }, { onParentClose: 'abandon' })
+      child.signal('purchase', { orderId: 'o', amount: 1 })
+      const { points }: { points: number } = await child.result()
+      const unknown: unknown = await ctx.children.start(Device, 'd').result()
+      ctx.log.info(`${points} ${ctx.parent?.id} ${String(unknown)}`)
+      // @ts-expect-error -- no input
+      ctx.children.start(Loyalty, 'c-1')
+      // @ts-expect-error -- wrong input
+      ctx.children.start(Loyalty, 'c-1', { mail: 'a@b' })
+      // @ts-expect-error -- no such policy
+      ctx.children.start(Loyalty, 'c-1', { email: 'a@b' }, { onParentClose: 'cancel' })
+      // @ts-expect-error -- no such signal of the child
+      child.signal('ping')
+      // @ts-expect-error -- it may have no parent
+      ctx.log.info(ctx.parent.id)
+    },
+    set: () => {},
+  },
+})

@@ -10,7 +10,8 @@ export type SignalToSend<Shape extends ContractShape> = {
     : { readonly name: Name; readonly payload?: Args<SignalSchema<Shape, Name>>[0] }
 }[SignalNames<Shape>]
 
-type StartValue<Shape extends ContractShape> = Shape extends { readonly input: infer S } ? InputOf<S> : undefined
+/** What a caller starts an instance with. */
+export type StartValue<Shape extends ContractShape> = Shape extends { readonly input: infer S } ? InputOf<S> : undefined
 
 /** What an instance is started with; optional where its contract takes `undefined`. */
 export type StartInputToSend<Shape extends ContractShape> =

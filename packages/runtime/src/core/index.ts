@@ -1,3 +1,4 @@
+export * from './children.ts'
 export * from './digest.ts'
 export * from './effect.ts'
 export * from './guards.ts'

@@ -2,10 +2,20 @@
 import type { ActivityCalls, Context, InstanceLog, Received, TimerControl } from '../contract/context.ts'
 import type { ActivityOptions, Contract, ContractShape } from '../contract/contract.ts'
 import { type Duration, toMs } from '../contract/duration.ts'
+import type { Children } from '../contract/children.ts'
 import type { WorkflowSender } from '../contract/outgoing.ts'
 import { validate } from '../contract/schema.ts'
 import { CarillonError } from '../errors.ts'
-import { copyValue, decodePayload, encodeValue, type Input, PAYLOAD_BYTES_MAX, quote } from '../protocol/index.ts'
+import {
+  copyValue,
+  decodePayload,
+  encodeValue,
+  type Input,
+  parseKey,
+  PAYLOAD_BYTES_MAX,
+  quote,
+} from '../protocol/index.ts'
+import { childrenOf } from './children.ts'
 import type { EffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
@@ -23,6 +33,7 @@ export class InstanceContext implements Context {
   #activities: ActivityCalls<object> | undefined
   #timers: Readonly<Record<string, TimerControl>> | undefined
   #log: InstanceLog | undefined
+  #children: Children | undefined
 
   constructor(instance: Instance) {
     this.#instance = instance
@@ -61,6 +72,16 @@ export class InstanceContext implements Context {
       this.#writeLog(level, message, fields)
     this.#log ??= { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') }
     return this.#log
+  }
+
+  get children(): Children {
+    this.#children ??= childrenOf(this.#instance)
+    return this.#children
+  }
+
+  get parent(): { readonly type: string; readonly id: string } | undefined {
+    const { parent } = this.#instance.data
+    return parent === undefined ? undefined : parseKey(parent.key)
   }
 
   workflow<Other extends ContractShape>(contract: Contract<Other>, id: string): WorkflowSender<Other> {

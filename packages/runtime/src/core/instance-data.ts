@@ -1,5 +1,6 @@
 /** What an instance is made of, as far as it outlives a turn. */
-import type { Input, Outcome } from '../protocol/index.ts'
+import type { ParentClosePolicy } from '../contract/children.ts'
+import type { Input, InstanceKey, Outcome } from '../protocol/index.ts'
 import type { EffectId } from './effect.ts'
 import { KnownIds } from './known-ids.ts'
 
@@ -20,6 +21,17 @@ export interface SetTimer {
   readonly dueMs: number
 }
 
+/** The call that started an instance, and whose result it is. */
+export interface ParentLink {
+  readonly key: InstanceKey
+  readonly effect: EffectId
+}
+
+export interface OpenChild {
+  readonly key: InstanceKey
+  readonly onParentClose: ParentClosePolicy
+}
+
 export interface InstanceData {
   phase: Phase
   /** Lives of this id so far. */
@@ -37,6 +49,9 @@ export interface InstanceData {
   activities: Map<EffectId, string>
   /** Signals that no handler takes, in order, until `receive`. */
   mailbox: Input[]
+  /** Children whose result has not come. */
+  children: Map<EffectId, OpenChild>
+  parent: ParentLink | undefined
 }
 
 export function emptyData(knownIdsMax: number): InstanceData {
@@ -51,6 +66,8 @@ export function emptyData(knownIdsMax: number): InstanceData {
     sleeps: new Map(),
     activities: new Map(),
     mailbox: [],
+    children: new Map(),
+    parent: undefined,
   }
 }
 
@@ -60,6 +77,8 @@ export const INSTANCE_LIMITS = {
   timers: 10_000,
   /** Activities without a result at once. */
   activities: 10_000,
+  /** Children that have not closed. */
+  children: 10_000,
   /** Signals that wait for `receive`: more go to the dead letters, where they can be driven again. */
   mailbox: 100_000,
   /** Inputs that one turn sends to instances: each is a row until the journal has it. */

@@ -11,7 +11,7 @@
  */
 import type { Implementation } from '../contract/implement.ts'
 import { validate } from '../contract/schema.ts'
-import { CarillonError, codeOf, type ErrorData } from '../errors.ts'
+import { CarillonError, codeOf, type ErrorCode, type ErrorData } from '../errors.ts'
 import { type Input, type InstanceKey, type Outcome, parseKey } from '../protocol/index.ts'
 import { copyResult } from './copy-result.ts'
 import type { Effect, EffectId } from './effect.ts'
@@ -20,6 +20,7 @@ import { emptyData, type InstanceData } from './instance-data.ts'
 import { toPlainError } from './plain-error.ts'
 import type { Turn } from './turn.ts'
 import { Waits } from './waits.ts'
+import type { LiveChild } from './children.ts'
 
 /** A handler call that is to run in the instance's one slot. */
 export interface Job {
@@ -41,6 +42,8 @@ export class Instance {
   readonly context: InstanceContext
   data: InstanceData
   waits = new Waits()
+  /** Children whose handle the code that runs now may hold. */
+  liveChildren = new Map<EffectId, LiveChild>()
   /** Set while a turn of this instance runs. */
   turn: Turn | undefined
   poison: { readonly error: unknown } | undefined
@@ -131,9 +134,23 @@ export class Instance {
     const behind = this.#queue.map(({ input }) => input)
     this.closing = undefined
     this.#queue = []
-    this.#mainRuns = false
-    this.waits = new Waits()
+    this.#forgetCode()
     return { outcome, behind }
+  }
+
+  /**
+   * Asks for the close of the instance now, whatever runs or waits in it. Gives the input whose handler had begun, and those whose handlers will
+   * not begin. What is behind a close that was asked for earlier stays behind it.
+   */
+  abandon(outcome: Outcome): { readonly begun: Input | undefined; readonly waiting: readonly Input[] } {
+    const behindSeq = this.closing?.behindSeq ?? this.requireTurn().seq
+    const begun = this.#slot?.input
+    const waiting = this.#queue.filter(({ input }) => input.seq <= behindSeq).map(({ input }) => input)
+    this.#queue = this.#queue.filter(({ input }) => input.seq > behindSeq)
+    this.#slot = undefined
+    this.#forgetCode()
+    this.closing = { outcome: copyResult(outcome), behindSeq }
+    return { begun, waiting }
   }
 
   /** Records how an input ended, and tells whoever waits for it. */
@@ -159,12 +176,12 @@ export class Instance {
   }
 
   /** Lets go of a wait: its effect is done. */
-  settleWait(id: EffectId, outcome: Outcome): boolean {
+  settleWait(id: EffectId, outcome: Outcome, failure: ErrorCode = 'ACTIVITY_FAILED'): boolean {
     this.unsettled = true
     return this.waits.settle(id, ({ resolve, reject }) =>
       outcome.ok
         ? resolve(outcome.value)
-        : reject(new CarillonError('ACTIVITY_FAILED', outcome.error.message, { details: outcome.error })),
+        : reject(new CarillonError(failure, outcome.error.message, { details: outcome.error })),
     )
   }
 
@@ -184,12 +201,20 @@ export class Instance {
     )
   }
 
+  #forgetCode(): void {
+    this.#mainRuns = false
+    this.waits = new Waits()
+    this.liveChildren = new Map()
+  }
+
   #pump(): void {
     while (this.#slot === undefined && this.#mayStartNext()) {
       const job = this.#queue.shift()
       if (job === undefined) return
       this.#slot = job
       this.#call(job.run, (result) => {
+        // It was abandoned.
+        if (this.#slot !== job) return
         this.#slot = undefined
         this.#jobEnded(job, result)
         this.#pump()

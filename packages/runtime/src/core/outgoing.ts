@@ -50,7 +50,11 @@ export function parseSendId(id: string): { readonly key: InstanceKey; readonly e
 }
 
 /** Makes the input an effect of the running turn. */
-export function send(instance: Instance, { target, inputKind, name, payload }: OutgoingInput): EffectId {
+export function send(
+  instance: Instance,
+  { target, inputKind, name, payload }: OutgoingInput,
+  id: EffectId = instance.requireTurn().nextEffectId(),
+): void {
   const turn = instance.requireTurn()
   const count = (sendsOfTurn.get(turn) ?? 0) + 1
   if (count > INSTANCE_LIMITS.sends)
@@ -65,9 +69,7 @@ export function send(instance: Instance, { target, inputKind, name, payload }: O
       `the ${inputKind} ${name} for ${target} has ${bytes.length} bytes, over ${PAYLOAD_BYTES_MAX}: store it elsewhere and send a reference`,
     )
   sendsOfTurn.set(turn, count)
-  const id = turn.nextEffectId()
   instance.emit({ kind: 'send', id, target, inputKind, name, payload: bytes })
-  return id
 }
 
 /** The key of an instance. @throws INVALID_ID */

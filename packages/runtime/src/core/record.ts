@@ -11,11 +11,12 @@ import {
   encodeValue,
   type Input,
   type InputKind,
+  type InstanceKey,
   type InstanceStatus,
   type Outcome,
 } from '../protocol/index.ts'
 import type { EffectId } from './effect.ts'
-import { emptyData, type InstanceData, type Phase, type SetTimer } from './instance-data.ts'
+import { emptyData, type InstanceData, type OpenChild, type Phase, type SetTimer } from './instance-data.ts'
 import { type KnownHead, KnownIds } from './known-ids.ts'
 
 /** Where a suspended instance stands: at this input, which has not been applied. */
@@ -47,6 +48,12 @@ type FlatData = [
   sleeps: [effect: EffectId, dueMs: number][],
   activities: [effect: EffectId, name: string][],
   mailbox: FlatInput[],
+  /** Only where there are any. */
+  family?: FlatFamily,
+]
+type FlatFamily = [
+  children: [effect: EffectId, key: InstanceKey, abandon: boolean][],
+  parent?: [key: InstanceKey, effect: EffectId],
 ]
 type FlatKnown = [first: number, next: number, head: Uint8Array, waiting: KnownHead['waiting']]
 type FlatInput = [
@@ -96,7 +103,7 @@ export function decodeData(
   loadBlock: (block: number) => Uint8Array,
 ): InstanceData {
   if (bytes.length === 0) return emptyData(knownIdsMax)
-  const [phase, incarnation, seq, timeMs, state, known, timers, sleeps, activities, mailbox] = decodeValue(
+  const [phase, incarnation, seq, timeMs, state, known, timers, sleeps, activities, mailbox, family] = decodeValue(
     bytes,
   ) as FlatData
   return {
@@ -110,6 +117,7 @@ export function decodeData(
     sleeps: new Map(sleeps),
     activities: new Map(activities),
     mailbox: mailbox.map(unflattenInput),
+    ...unflattenFamily(family),
   }
 }
 
@@ -133,7 +141,7 @@ export function statusOf(phase: Phase): Summary['status'] {
 }
 
 function flattenData(data: InstanceData): FlatData {
-  return [
+  const flat: FlatData = [
     encodePhase(data.phase),
     data.incarnation,
     data.seq,
@@ -145,6 +153,30 @@ function flattenData(data: InstanceData): FlatData {
     [...data.activities],
     data.mailbox.map(flattenInput),
   ]
+  if (data.children.size > 0 || data.parent !== undefined) flat.push(flattenFamily(data))
+  return flat
+}
+
+function flattenFamily({ children, parent }: InstanceData): FlatFamily {
+  const open = [...children].map(([effect, { key, onParentClose }]): FlatFamily[0][number] => [
+    effect,
+    key,
+    onParentClose === 'abandon',
+  ])
+  return parent === undefined ? [open] : [open, [parent.key, parent.effect]]
+}
+
+function unflattenFamily(family: FlatFamily = [[]]): Pick<InstanceData, 'children' | 'parent'> {
+  const [children, parent] = family
+  return {
+    children: new Map(
+      children.map(([effect, key, abandon]): [EffectId, OpenChild] => [
+        effect,
+        { key, onParentClose: abandon ? 'abandon' : 'terminate' },
+      ]),
+    ),
+    parent: parent === undefined ? undefined : { key: parent[0], effect: parent[1] },
+  }
 }
 
 function flattenKnown({ first, next, head, waiting }: KnownHead): FlatKnown {

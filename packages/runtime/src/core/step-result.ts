@@ -51,11 +51,11 @@ function fireNamed(instance: Instance, input: Input, name: string, dueMs: number
   instance.enqueue({ input, run: () => timer.run(instance.context) })
 }
 
-function ignoreMalformed(instance: Instance, input: Input, reason: ErrorData): void {
+export function ignoreMalformed(instance: Instance, input: Input, reason: ErrorData): void {
   instance.emit({ kind: 'dead', id: instance.requireTurn().nextEffectId(), input, reason })
 }
 
-function parseResult(value: unknown): ActivityPayload & { readonly effect: EffectId } {
+export function parseResult(value: unknown): ActivityPayload & { readonly effect: EffectId } {
   const { effect, outcome } = asObject(value)
   if (!isEffectId(effect)) throw malformed('effect')
   const result = asObject(outcome)

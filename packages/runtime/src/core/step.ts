@@ -8,10 +8,12 @@
  */
 import { CarillonError, toErrorData } from '../errors.ts'
 import { type Input, type Outcome, PROTOCOL_VERSION } from '../protocol/index.ts'
+import { letGoOfChildren, tellParent } from './children.ts'
 import type { Effect } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { emptyData } from './instance-data.ts'
 import { stepAdmin } from './step-admin.ts'
+import { stepChild } from './step-child.ts'
 import { stepActivity, stepTimer } from './step-result.ts'
 import { stepSignal } from './step-signal.ts'
 import { stepStart } from './step-start.ts'
@@ -81,6 +83,7 @@ function receiveInput(instance: Instance, input: Input): void {
   }
   if (input.kind === 'activity') return stepActivity(instance, input)
   if (input.kind === 'timer') return stepTimer(instance, input)
+  if (input.kind === 'child') return stepChild(instance, input)
   if (input.id !== undefined) {
     const known = instance.data.known.get(input.id)
     if (known !== undefined) return instance.answerRepeat(input, known.outcome)
@@ -144,6 +147,9 @@ function close(instance: Instance, outcome: Outcome): void {
   for (const id of data.activities.keys()) instance.emit({ kind: 'activity-done', id })
   for (const { effect, dueMs } of data.timers.values()) instance.emit({ kind: 'timer-done', id: effect, dueMs })
   for (const [id, dueMs] of data.sleeps) instance.emit({ kind: 'timer-done', id, dueMs })
+  tellParent(instance, data.parent, outcome)
+  letGoOfChildren(instance)
+  data.parent = undefined
   data.mailbox = []
   data.activities = new Map()
   data.timers = new Map()

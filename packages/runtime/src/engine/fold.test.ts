@@ -36,6 +36,8 @@ const Entity = defineWorkflow('entity', {
     boom: type<number>(),
     race: type<number>(),
     tell: type<number>(),
+    parent: type<number>(),
+    brood: type<number>(),
   },
   updates: { take: { input: type<number>(), output: type<{ left: number }>() } },
   activities: { call: { input: type<number>(), output: type<number>() } },
@@ -95,6 +97,19 @@ const entity = implement(Entity, {
       await Promise.race([ctx.activities.call(n), ctx.sleep(n)])
       ctx.state.log.push('raced')
     },
+    async parent(ctx, n) {
+      const child = ctx.children.start(Flow, `child-${n}`, undefined, {
+        onParentClose: n % 2 === 0 ? 'abandon' : 'terminate',
+      })
+      if (n % 3 === 0) await ctx.sleep(n)
+      const ended = await child.result().then(
+        (value) => ['result', value],
+        (error: unknown) => ['error', (error as Error).message],
+      )
+      ctx.state.log.push(ended)
+      ctx.state.log.push(await child.result().catch(() => 'again'))
+    },
+    brood: (ctx, n) => void ctx.children.start(Flow, `brood-${n}`),
     async tell(ctx, n) {
       ctx.workflow(Entity, `other-${n % 3}`).signal('add', n)
       await ctx.sleep(n)
@@ -128,6 +143,13 @@ const flow = implement(Flow, {
       ctx.state.log.push(name, n)
       if (n % 4 === 0) ctx.state.sum += await ctx.activities.call(n)
       if (n % 4 === 1) await ctx.sleep(n)
+      if (n % 4 === 3)
+        ctx.state.log.push(
+          await ctx.children
+            .start(Entity, `e-${n}`)
+            .result()
+            .catch(() => 'failed'),
+        )
       if (n % 4 === 2) ctx.state.log.push(await ctx.condition(() => ctx.state.sum > n, n * 3))
       if (n % 7 === 6) return { sum: ctx.state.sum }
     }
@@ -228,6 +250,9 @@ class Fold {
   }
 }
 
+/** Of all programs. */
+let childResults = 0
+
 interface Move {
   readonly instance: number
   readonly what: number
@@ -262,25 +287,34 @@ async function inputsOf(moves: readonly Move[]): Promise<readonly Keyed[]> {
   }
   // What an absent instance was sent leaves no trace in it: a repeat of that, once it is started, is a new input.
   for (const key of KEYS) await push(key, 'start', '', {})
+  await push('entity.a', 'signal', 'brood', 1)
+  await push('entity.b', 'signal', 'parent', moves.length)
   for (const { instance, what, argument, id, laterMs } of moves) {
     const key = KEYS[instance] as InstanceKey
     timeMs += laterMs
     const inputId = id === undefined ? undefined : `id-${id}`
     const data = (await fold.partition.find(key))?.instance.data
     const activity = [...(data?.activities.keys() ?? [])][argument % 3]
+    const child = [...(data?.children.keys() ?? [])][argument % 3]
     const timer = [
       ...(data?.timers.values() ?? []),
       ...[...(data?.sleeps ?? [])].map(([effect, dueMs]) => ({ effect, dueMs })),
     ][argument % 3]
-    if (what < 35 && activity !== undefined) {
+    const isOfChild = what < 50 && what % 5 >= 3
+    if (what < 35 && !isOfChild && activity !== undefined) {
       const outcome =
         what === 0 ? { ok: false, error: { code: 'ACTIVITY_FAILED', message: 'no' } } : { ok: true, value: argument }
       await push(key, 'activity', 'call', { effect: activity, outcome })
-    } else if (what < 50 && timer !== undefined) {
+    } else if (what < 50 && !isOfChild && timer !== undefined) {
       // Some come early.
       if (what < 47) timeMs = Math.max(timeMs, timer.dueMs)
       await push(key, 'timer', 'x', timer)
-    } else if (what < 54) await push(key, 'admin', 'resume', undefined)
+    } else if (isOfChild && child !== undefined) {
+      const outcome =
+        what % 2 === 0 ? { ok: false, error: { code: 'TERMINATED', message: 'no' } } : { ok: true, value: argument }
+      childResults += 1
+      await push(key, 'child', 'flow', { effect: child, outcome }, `child/${child}`)
+    } else if (what < 54) await push(key, 'admin', what === 53 && argument > 20 ? 'terminate' : 'resume', undefined)
     else if (what < 56) await push(key, 'start', '', { ifRunning: 'use' }, inputId)
     else if (what < 58) await push(key, 'signal', 'nope', 1, inputId)
     else
@@ -313,6 +347,8 @@ function nameOf(key: InstanceKey, what: number): string {
     'act',
     'timer',
     'tell',
+    'parent',
+    'brood',
   ]
   if (what >= 98) return 'boom'
   return what === 97 ? 'done' : (names[what % names.length] as string)
@@ -340,6 +376,7 @@ describe('the fold', () => {
     )
     // Else the programs would prove nothing about code that waits.
     expect(waited).toBeGreaterThan(50)
+    expect(childResults).toBeGreaterThan(5)
   })
 
   it('G4: goes on from a crash after any commit as if there had been none (snapshot plus suffix equals full replay)', async () => {

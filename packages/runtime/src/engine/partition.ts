@@ -18,6 +18,7 @@ import {
   isEffectId,
   type ParsedInput,
   positionKey,
+  refusedChild,
   timerKey,
   toPlainError,
 } from '../core/index.ts'
@@ -323,6 +324,8 @@ export class Partition {
         payload: { seq: input.seq, duplicate: false, outcome: { ok: false, error: reason } },
       })
     this.#bury(key, { kind: 'dead', id: `${input.seq}.0`, input, reason }, undefined)
+    const result = refusedChild(key, input, reason, `${input.seq}.1`)
+    if (result !== undefined) this.#send({ ...result, key })
   }
 
   #bury(key: InstanceKey | undefined, effect: Effect & { readonly kind: 'dead' }, subject: string | undefined): void {

@@ -35,7 +35,7 @@ export interface Input {
   /** The server's time of storing, milliseconds since the epoch. */
   readonly timeMs: number
   readonly kind: InputKind
-  /** Signal, update, activity, timer or command name; empty for `start`. */
+  /** Signal, update, activity, timer or command name, or a child's type; empty for `start`. */
   readonly name: string
   /** The sender's idempotency key, or undefined when it gave none. */
   readonly id: string | undefined
@@ -55,9 +55,18 @@ export interface StartPayload {
   readonly ifRunning?: 'fail' | 'use'
   /** A signal applied right behind the start, in the same turn: signal-with-start. */
   readonly signal?: { readonly name: string; readonly payload?: unknown }
+  /** The instance whose child this is, and its effect that the result answers. Goes with `ifRunning: 'fail'`. */
+  readonly parent?: { readonly key: string; readonly effect: string }
 }
 
-/** Payload of an `activity` input: the result of one activity. */
+/** Payload of the command `terminate`. */
+export interface TerminatePayload {
+  readonly reason?: string
+  /** When a parent sends it: only the child that this effect started obeys. */
+  readonly parent?: { readonly key: string; readonly effect: string }
+}
+
+/** Payload of an `activity` or `child` input: the result of one activity, or of one child. */
 export interface ActivityPayload {
   readonly effect: string
   readonly outcome: Outcome

@@ -59,7 +59,7 @@ describe('log subjects', () => {
     expect(subjects.parseLog(good)).toMatchObject({ kind: 'signal', name: 'add' })
     for (const bad of [
       good.replace(`.${partition}.`, `.${(partition + 1) % 64}.`),
-      good.replace('.signal.', '.child.'),
+      good.replace('.signal.', '.grandchild.'),
       good.replace('.signal.', '.SIGNAL.'),
       good.replace('.signal.', '.constructor.'),
       good.replace('.add', ''),

@@ -1,0 +1,17 @@
+/** Results of children. Deduplicated by the effect that started the child, which is open once. */
+import { decodePayload, type Input } from '../protocol/index.ts'
+import type { Instance } from './instance.ts'
+import { parsePayload } from './parse-payload.ts'
+import { ignoreMalformed, parseResult } from './step-result.ts'
+
+/** Applies the result of a child, once; a later one, or one of a child of an earlier life, is ignored. */
+export function stepChild(instance: Instance, input: Input): void {
+  const parsed = parsePayload(() => parseResult(decodePayload(input.payload, input.encoding)))
+  if (!parsed.ok) return ignoreMalformed(instance, input, parsed.error)
+  const { effect, outcome } = parsed.value
+  if (!instance.data.children.delete(effect)) return instance.emit({ kind: 'ignored', input })
+  const live = instance.liveChildren.get(effect)
+  if (live !== undefined) live.outcome = outcome
+  instance.liveChildren.delete(effect)
+  instance.settleWait(effect, outcome, 'CHILD_FAILED')
+}
