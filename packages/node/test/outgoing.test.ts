@@ -64,9 +64,15 @@ const parcel = implement(Parcel, {
     },
   },
 })
+const Till = defineWorkflow('till', { updates: { pay: { input: type<number>(), output: type<{ paid: number }>() } } })
+const till = implement(Till, {
+  startOnSignal: true,
+  state: () => ({ paid: 0 }),
+  updates: { pay: (ctx, n) => ({ paid: (ctx.state.paid += n * 10) }) },
+})
 const Order = defineWorkflow('order', {
   input: type<{ weights: readonly number[] }>(),
-  result: type<{ delivered: number; lost: number }>(),
+  result: type<{ delivered: number; lost: number; paid: number }>(),
   signals: { giveUp: type<void>() },
 })
 const order = implement(Order, {
@@ -82,7 +88,8 @@ const order = implement(Order, {
         lost += 1
       }
     }
-    return { delivered, lost }
+    const { paid } = await ctx.workflow(Till, 'till').update('pay', delivered)
+    return { delivered, lost, paid }
   },
 })
 
@@ -108,7 +115,7 @@ describe('signals and children from inside a workflow, over a real server', () =
     openNode({
       servers: server.url,
       dataDir: dir,
-      workflows: { implementations: [account, order, parcel], activities: [] },
+      workflows: { implementations: [account, order, parcel, till], activities: [] },
       logger: silentLogger,
     })
   const until = async <T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> => {
@@ -161,7 +168,7 @@ describe('signals and children from inside a workflow, over a real server', () =
     ).toMatchObject({ rounds: 50 })
   })
 
-  it('start children and wait for their results, over a restart of the node', async () => {
+  it('start children, wait for their results, and ask another instance, over a restart of the node', async () => {
     const handle = carillon.workflow(Order, 'o-1')
     await handle.start({ weights: [1, 2, 4] })
     const parcels = [0, 1, 2].map((n) => carillon.workflow(Parcel, `o-1-${n}`))
@@ -176,7 +183,7 @@ describe('signals and children from inside a workflow, over a real server', () =
     await parcels[2]?.signal('deliver')
     await parcels[0]?.signal('deliver')
     node = await open()
-    expect(await handle.result({ timeoutMs: 20_000 })).toEqual({ delivered: 5, lost: 1 })
+    expect(await handle.result({ timeoutMs: 20_000 })).toEqual({ delivered: 5, lost: 1, paid: 50 })
   })
 
   it('terminate the children that run when they close', async () => {

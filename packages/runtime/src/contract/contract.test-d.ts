@@ -141,7 +141,7 @@ const Device = defineWorkflow('device', { signals: { ping: type<void>(), set: z.
 export const sending = implement(Device, {
   state: () => ({}),
   on: {
-    ping(ctx) {
+    async ping(ctx) {
       const sender: void = ctx.workflow(Loyalty, 'c-1').signal('purchase', { orderId: 'o', amount: 1 })
       ctx.workflow(Loyalty, 'c-1').signal('close')
       ctx.workflow(Device, ctx.id).signalWithStart({ signal: { name: 'ping' } })
@@ -157,6 +157,14 @@ export const sending = implement(Device, {
       ctx.workflow(Loyalty, 'c-1').signalWithStart({ signal: { name: 'close' } })
       // @ts-expect-error -- the payload of another signal
       ctx.workflow(Device, 'd').signalWithStart({ signal: { name: 'set' } })
+      const { left }: { left: number } = await ctx.workflow(Loyalty, 'c-1').update('redeem', { points: 1 })
+      ctx.log.info(String(left))
+      // @ts-expect-error -- no such update
+      await ctx.workflow(Loyalty, 'c-1').update('refund', { points: 1 })
+      // @ts-expect-error -- wrong input
+      await ctx.workflow(Loyalty, 'c-1').update('redeem', { points: 'x' })
+      // @ts-expect-error -- it declares no updates
+      await ctx.workflow(Device, 'd').update('redeem')
       // @ts-expect-error -- only a contract tells what may be sent
       ctx.workflow('device', 'd').signal('ping')
       return sender

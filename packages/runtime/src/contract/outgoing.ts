@@ -1,7 +1,7 @@
 /** What workflow code may send to other instances, or to itself. Types only; core/outgoing.ts makes it. */
-import type { Args, SignalNames, SignalSchema } from './context.ts'
+import type { Args, FieldOf, SignalNames, SignalSchema, UpdateNames, UpdateOf } from './context.ts'
 import type { ContractShape } from './contract.ts'
-import type { InputOf } from './schema.ts'
+import type { InputOf, OutputOf } from './schema.ts'
 
 /** One signal by name with its payload; optional where the schema takes `undefined`. */
 export type SignalToSend<Shape extends ContractShape> = {
@@ -26,7 +26,7 @@ export type SignalWithStartToSend<Shape extends ContractShape> = {
  * Another instance, or this one, as workflow code addresses it.
  *
  * What is sent is part of the turn: it becomes an input of the other instance if the turn is kept, once, and there is nothing to await. Sends from
- * one instance to another are applied there in the order of the calls. Whatever the other makes of it does not come back.
+ * one instance to another are applied there in the order of the calls. Only of an update does anything come back.
  */
 export interface WorkflowSender<Shape extends ContractShape> {
   readonly type: string
@@ -40,4 +40,15 @@ export interface WorkflowSender<Shape extends ContractShape> {
   signal<Name extends SignalNames<Shape>>(name: Name, ...payload: Args<SignalSchema<Shape, Name>>): void
   /** Starts the instance unless it runs, and sends it a signal, as ONE input: both happen or neither. Throws as `signal`. */
   signalWithStart(both: SignalWithStartToSend<Shape>): void
+  /**
+   * Sends an update, and waits for what its handler returns. While a handler waits, the next inputs of this instance wait too: two instances that
+   * update each other from handlers wait for ever.
+   *
+   * @throws UPDATE_FAILED when it was refused, or failed; `details` is the error. @throws INVALID_DEFINITION when it goes to this instance itself.
+   * Else as `signal`.
+   */
+  update<Name extends UpdateNames<Shape>>(
+    name: Name,
+    ...input: Args<FieldOf<UpdateOf<Shape, Name>, 'input'>>
+  ): Promise<OutputOf<FieldOf<UpdateOf<Shape, Name>, 'output'>>>
 }

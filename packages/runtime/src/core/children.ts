@@ -5,26 +5,26 @@
  * that started it, which is open once.
  */
 import type { ChildHandle, ChildOptions, Children } from '../contract/children.ts'
-import type { Contract } from '../contract/contract.ts'
+import type { Contract, ContractShape } from '../contract/contract.ts'
 import { validate } from '../contract/schema.ts'
 import { CarillonError, type ErrorData } from '../errors.ts'
 import {
-  type ActivityPayload,
   decodePayload,
   encodeValue,
   type Input,
   type InstanceKey,
   type Outcome,
   parseKey,
-  PAYLOAD_BYTES_MAX,
   quote,
   type StartPayload,
   type TerminatePayload,
 } from '../protocol/index.ts'
+import { encodeResult } from './calls.ts'
 import { type Effect, type EffectId, isEffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS, type ParentLink } from './instance-data.ts'
-import { keyOfInstance, send, senderTo } from './outgoing.ts'
+import { keyOfInstance, send } from './outgoing.ts'
+import { senderTo } from './sender.ts'
 
 /** A child whose result has not come, as the code that runs now knows it. It is made anew when that code is folded again. */
 export interface LiveChild {
@@ -33,7 +33,7 @@ export interface LiveChild {
 
 /** What `ctx.children` is. */
 export function childrenOf(instance: Instance): Children {
-  const start = (contract: Contract, id: string, input?: unknown, options: ChildOptions = {}): ChildHandle<object> =>
+  const start = (contract: Contract, id: string, input?: unknown, options: ChildOptions = {}): unknown =>
     startChild(instance, contract, id, input, options)
   return { start: start as Children['start'] }
 }
@@ -44,7 +44,7 @@ function startChild(
   id: string,
   input: unknown,
   { onParentClose = 'terminate' }: ChildOptions,
-): ChildHandle<object> {
+): ChildHandle<ContractShape> {
   const { children } = instance.data
   const effect = instance.requireTurn().nextEffectId()
   if (onParentClose !== 'terminate' && onParentClose !== 'abandon')
@@ -140,14 +140,6 @@ export function letGoOfChildren(instance: Instance): void {
     instance.emit({ kind: 'send', id, target, inputKind: 'admin', name: 'terminate', payload: encodeValue(payload) })
   }
   data.children = new Map()
-}
-
-function encodeResult(effect: EffectId, outcome: Outcome): Uint8Array {
-  const bytes = encodeValue({ effect, outcome } satisfies ActivityPayload)
-  if (bytes.length <= PAYLOAD_BYTES_MAX) return bytes
-  const message = `the child completed, but its result has ${bytes.length} bytes, over ${PAYLOAD_BYTES_MAX}: return a reference instead`
-  const error = { code: 'PAYLOAD_TOO_LARGE', message }
-  return encodeValue({ effect, outcome: { ok: false, error } } satisfies ActivityPayload)
 }
 
 function isInstanceKey(key: string): key is InstanceKey {

@@ -1,3 +1,4 @@
+export * from './calls.ts'
 export * from './children.ts'
 export * from './digest.ts'
 export * from './effect.ts'

@@ -19,8 +19,8 @@ import { childrenOf } from './children.ts'
 import type { EffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
-import { senderTo } from './outgoing.ts'
 import { toPlainError } from './plain-error.ts'
+import { senderTo } from './sender.ts'
 import { armTimer, disarmTimer } from './timers.ts'
 
 /** The latest moment of a timer: its key has 12 hex digits. */

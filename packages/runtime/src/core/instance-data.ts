@@ -49,6 +49,8 @@ export interface InstanceData {
   activities: Map<EffectId, string>
   /** Signals that no handler takes, in order, until `receive`. */
   mailbox: Input[]
+  /** Updates of others whose answer has not come. */
+  calls: Set<EffectId>
   /** Children whose result has not come. */
   children: Map<EffectId, OpenChild>
   parent: ParentLink | undefined
@@ -66,6 +68,7 @@ export function emptyData(knownIdsMax: number): InstanceData {
     sleeps: new Map(),
     activities: new Map(),
     mailbox: [],
+    calls: new Set(),
     children: new Map(),
     parent: undefined,
   }
@@ -77,6 +80,8 @@ export const INSTANCE_LIMITS = {
   timers: 10_000,
   /** Activities without a result at once. */
   activities: 10_000,
+  /** Updates of other instances that have not been answered. */
+  calls: 10_000,
   /** Children that have not closed. */
   children: 10_000,
   /** Signals that wait for `receive`: more go to the dead letters, where they can be driven again. */

@@ -13,6 +13,7 @@ import type { Implementation } from '../contract/implement.ts'
 import { validate } from '../contract/schema.ts'
 import { CarillonError, codeOf, type ErrorCode, type ErrorData } from '../errors.ts'
 import { type Input, type InstanceKey, type Outcome, parseKey } from '../protocol/index.ts'
+import { answerTo } from './calls.ts'
 import { copyResult } from './copy-result.ts'
 import type { Effect, EffectId } from './effect.ts'
 import { InstanceContext } from './instance-context.ts'
@@ -286,6 +287,8 @@ export class Instance {
 
   #reply(input: Input, outcome: Outcome, duplicate: boolean): void {
     if (input.reply === undefined) return
+    const answer = answerTo(input, outcome, () => this.requireTurn().nextEffectId())
+    if (answer !== undefined) return this.emit(answer)
     this.emit({ kind: 'reply', inbox: input.reply, payload: { seq: input.seq, duplicate, outcome } })
   }
 }

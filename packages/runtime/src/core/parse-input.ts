@@ -5,6 +5,7 @@ import {
   type Input,
   INPUT_ID_BYTES_MAX,
   type InstanceKey,
+  parseAsker,
   type Partition,
   PAYLOAD_BYTES_MAX,
   PROTOCOL_VERSION,
@@ -50,7 +51,7 @@ export function parseInput(subjects: Subjects, message: LogMessage): ParsedInput
   const { partition, key } = subject
   return reason === undefined
     ? { kind: 'input', partition, key, input }
-    : { kind: 'refused', partition, key, input, reason }
+    : { kind: 'refused', partition, key, input: isReplyValid(input) ? input : { ...input, reply: undefined }, reason }
 }
 
 function refusal(input: Input): ErrorData | undefined {
@@ -63,7 +64,7 @@ function refusal(input: Input): ErrorData | undefined {
   if (input.encoding !== 'json' && input.encoding !== 'msgpack') {
     return { code: 'INVALID_PAYLOAD', message: `the header ${HEADERS.encoding} is neither json nor msgpack` }
   }
-  if (input.reply !== undefined && !isInbox(input.reply))
+  if (!isReplyValid(input))
     return { code: 'INVALID_ID', message: `the header ${HEADERS.reply} is not an inbox subject (_INBOX.…)` }
   if (input.id === undefined) return undefined
   try {
@@ -77,6 +78,15 @@ function refusal(input: Input): ErrorData | undefined {
       'INVALID_ID',
     )
   }
+}
+
+function isReplyValid(input: Input): boolean {
+  return input.reply === undefined || isInbox(input.reply) || isAsker(input)
+}
+
+/** Only nodes send updates with the address of an instance; the public door takes no updates. */
+function isAsker({ kind, reply }: Input): boolean {
+  return kind === 'update' && reply !== undefined && parseAsker(reply) !== undefined
 }
 
 /** Replies go to inboxes only: a producer must not make a node publish anywhere else. */

@@ -53,7 +53,8 @@ type FlatData = [
 ]
 type FlatFamily = [
   children: [effect: EffectId, key: InstanceKey, abandon: boolean][],
-  parent?: [key: InstanceKey, effect: EffectId],
+  parent?: [] | [key: InstanceKey, effect: EffectId],
+  calls?: EffectId[],
 ]
 type FlatKnown = [first: number, next: number, head: Uint8Array, waiting: KnownHead['waiting']]
 type FlatInput = [
@@ -153,21 +154,21 @@ function flattenData(data: InstanceData): FlatData {
     [...data.activities],
     data.mailbox.map(flattenInput),
   ]
-  if (data.children.size > 0 || data.parent !== undefined) flat.push(flattenFamily(data))
+  if (data.children.size > 0 || data.parent !== undefined || data.calls.size > 0) flat.push(flattenFamily(data))
   return flat
 }
 
-function flattenFamily({ children, parent }: InstanceData): FlatFamily {
+function flattenFamily({ children, parent, calls }: InstanceData): FlatFamily {
   const open = [...children].map(([effect, { key, onParentClose }]): FlatFamily[0][number] => [
     effect,
     key,
     onParentClose === 'abandon',
   ])
-  return parent === undefined ? [open] : [open, [parent.key, parent.effect]]
+  return [open, parent === undefined ? [] : [parent.key, parent.effect], [...calls]]
 }
 
-function unflattenFamily(family: FlatFamily = [[]]): Pick<InstanceData, 'children' | 'parent'> {
-  const [children, parent] = family
+function unflattenFamily(family: FlatFamily = [[]]): Pick<InstanceData, 'children' | 'parent' | 'calls'> {
+  const [children, [key, effect] = [], calls = []] = family
   return {
     children: new Map(
       children.map(([effect, key, abandon]): [EffectId, OpenChild] => [
@@ -175,7 +176,8 @@ function unflattenFamily(family: FlatFamily = [[]]): Pick<InstanceData, 'childre
         { key, onParentClose: abandon ? 'abandon' : 'terminate' },
       ]),
     ),
-    parent: parent === undefined ? undefined : { key: parent[0], effect: parent[1] },
+    parent: key === undefined || effect === undefined ? undefined : { key, effect },
+    calls: new Set(calls),
   }
 }
 

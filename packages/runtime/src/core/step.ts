@@ -8,6 +8,7 @@
  */
 import { CarillonError, toErrorData } from '../errors.ts'
 import { type Input, type Outcome, PROTOCOL_VERSION } from '../protocol/index.ts'
+import { stepAnswer } from './calls.ts'
 import { letGoOfChildren, tellParent } from './children.ts'
 import type { Effect } from './effect.ts'
 import type { Instance } from './instance.ts'
@@ -84,6 +85,7 @@ function receiveInput(instance: Instance, input: Input): void {
   if (input.kind === 'activity') return stepActivity(instance, input)
   if (input.kind === 'timer') return stepTimer(instance, input)
   if (input.kind === 'child') return stepChild(instance, input)
+  if (input.kind === 'answer') return stepAnswer(instance, input)
   if (input.id !== undefined) {
     const known = instance.data.known.get(input.id)
     if (known !== undefined) return instance.answerRepeat(input, known.outcome)
@@ -150,6 +152,7 @@ function close(instance: Instance, outcome: Outcome): void {
   tellParent(instance, data.parent, outcome)
   letGoOfChildren(instance)
   data.parent = undefined
+  data.calls = new Set()
   data.mailbox = []
   data.activities = new Map()
   data.timers = new Map()

@@ -12,7 +12,7 @@
  */
 import type { ActivityImplementations } from '../contract/activities.ts'
 import type { Implementation } from '../contract/implement.ts'
-import { type Effect, installGuards, parseInput, parseSendId, sendIdOf, type TimerRow } from '../core/index.ts'
+import { askerOf, type Effect, installGuards, parseInput, parseSendId, sendIdOf, type TimerRow } from '../core/index.ts'
 import type { Bus, Clock, InputLog, Logger, LogMessage, LogReader, OrderedStore, Write } from '../ports/index.ts'
 import {
   encodeToken,
@@ -402,7 +402,9 @@ export class Engine {
     const { subjects } = this.#options
     const token = name === '' ? undefined : encodeToken(name)
     const subject = subjects.logOfKey(subjects.partitionOfKey(target), target, inputKind, token)
-    await this.#append(subject, { [HEADERS.id]: sendIdOf(key, id), ...MSGPACK }, payload)
+    const headers: Record<string, string> = { [HEADERS.id]: sendIdOf(key, id), ...MSGPACK }
+    if (inputKind === 'update') headers[HEADERS.reply] = askerOf(key, id)
+    await this.#append(subject, headers, payload)
     this.#partitions.get(partition)?.effectDone(key, id)
     this.#planCommit()
   }

@@ -38,6 +38,7 @@ const Entity = defineWorkflow('entity', {
     tell: type<number>(),
     parent: type<number>(),
     brood: type<number>(),
+    ask: type<number>(),
   },
   updates: { take: { input: type<number>(), output: type<{ left: number }>() } },
   activities: { call: { input: type<number>(), output: type<number>() } },
@@ -108,6 +109,14 @@ const entity = implement(Entity, {
       )
       ctx.state.log.push(ended)
       ctx.state.log.push(await child.result().catch(() => 'again'))
+    },
+    async ask(ctx, n) {
+      ctx.state.log.push(
+        await ctx
+          .workflow(Entity, `other-${n}`)
+          .update('take', n)
+          .catch(() => 'refused'),
+      )
     },
     brood: (ctx, n) => void ctx.children.start(Flow, `brood-${n}`),
     async tell(ctx, n) {
@@ -252,6 +261,7 @@ class Fold {
 
 /** Of all programs. */
 let childResults = 0
+let answers = 0
 
 interface Move {
   readonly instance: number
@@ -288,6 +298,7 @@ async function inputsOf(moves: readonly Move[]): Promise<readonly Keyed[]> {
   // What an absent instance was sent leaves no trace in it: a repeat of that, once it is started, is a new input.
   for (const key of KEYS) await push(key, 'start', '', {})
   await push('entity.a', 'signal', 'brood', 1)
+  await push('entity.a', 'signal', 'ask', 2)
   await push('entity.b', 'signal', 'parent', moves.length)
   for (const { instance, what, argument, id, laterMs } of moves) {
     const key = KEYS[instance] as InstanceKey
@@ -295,6 +306,7 @@ async function inputsOf(moves: readonly Move[]): Promise<readonly Keyed[]> {
     const inputId = id === undefined ? undefined : `id-${id}`
     const data = (await fold.partition.find(key))?.instance.data
     const activity = [...(data?.activities.keys() ?? [])][argument % 3]
+    const call = [...(data?.calls ?? [])][argument % 3]
     const child = [...(data?.children.keys() ?? [])][argument % 3]
     const timer = [
       ...(data?.timers.values() ?? []),
@@ -309,6 +321,13 @@ async function inputsOf(moves: readonly Move[]): Promise<readonly Keyed[]> {
       // Some come early.
       if (what < 47) timeMs = Math.max(timeMs, timer.dueMs)
       await push(key, 'timer', 'x', timer)
+    } else if (isOfChild && call !== undefined) {
+      answers += 1
+      const outcome =
+        what % 2 === 0
+          ? { ok: false, error: { code: 'CLOSED', message: 'no' } }
+          : { ok: true, value: { left: argument } }
+      await push(key, 'answer', 'take', { effect: call, outcome }, `answer/${call}`)
     } else if (isOfChild && child !== undefined) {
       const outcome =
         what % 2 === 0 ? { ok: false, error: { code: 'TERMINATED', message: 'no' } } : { ok: true, value: argument }
@@ -349,6 +368,7 @@ function nameOf(key: InstanceKey, what: number): string {
     'tell',
     'parent',
     'brood',
+    'ask',
   ]
   if (what >= 98) return 'boom'
   return what === 97 ? 'done' : (names[what % names.length] as string)
@@ -377,6 +397,7 @@ describe('the fold', () => {
     // Else the programs would prove nothing about code that waits.
     expect(waited).toBeGreaterThan(50)
     expect(childResults).toBeGreaterThan(5)
+    expect(answers).toBeGreaterThan(5)
   })
 
   it('G4: goes on from a crash after any commit as if there had been none (snapshot plus suffix equals full replay)', async () => {

@@ -11,6 +11,7 @@
  */
 import type { Implementation } from '../contract/implement.ts'
 import {
+  answerTo,
   applyInput,
   type Effect,
   effectKey,
@@ -30,6 +31,7 @@ import {
   type Input,
   type InstanceKey,
   type Partition as PartitionNumber,
+  parseAsker,
   parseKey,
   typeTokenOf,
 } from '../protocol/index.ts'
@@ -265,7 +267,8 @@ export class Partition {
     if (resident.suspension === undefined) return
     // Its result waits in the tail now: nobody needs to run the activity again.
     if (input.kind === 'activity') this.#activityParked(resident.key, input)
-    if (input.reply === undefined || !this.#isNew(input)) return
+    // An instance that asked waits until this one is resumed.
+    if (input.reply === undefined || parseAsker(input.reply) !== undefined || !this.#isNew(input)) return
     const { seq, error } = resident.suspension
     const message = `accepted as seq ${input.seq}, but the instance is suspended at seq ${seq}: ${error.message}`
     this.#sink.reply({
@@ -317,7 +320,9 @@ export class Partition {
   }
 
   #refuse(key: InstanceKey, input: Input, reason: ErrorData): void {
-    if (input.reply !== undefined)
+    const answer = answerTo(input, { ok: false, error: reason }, () => `${input.seq}.1`)
+    if (answer !== undefined) this.#send({ ...answer, key })
+    else if (input.reply !== undefined)
       this.#sink.reply({
         kind: 'reply',
         inbox: input.reply,

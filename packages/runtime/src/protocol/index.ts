@@ -1,3 +1,4 @@
+export * from './asker.ts'
 export * from './cluster-record.ts'
 export * from './codec.ts'
 export * from './ids.ts'

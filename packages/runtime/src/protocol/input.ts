@@ -66,7 +66,7 @@ export interface TerminatePayload {
   readonly parent?: { readonly key: string; readonly effect: string }
 }
 
-/** Payload of an `activity` or `child` input: the result of one activity, or of one child. */
+/** Payload of an `activity`, `child` or `answer` input: the result of one activity, one child, or one update of another instance. */
 export interface ActivityPayload {
   readonly effect: string
   readonly outcome: Outcome

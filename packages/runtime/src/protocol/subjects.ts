@@ -3,7 +3,7 @@ import { checkNamespace, decodeToken, type Token } from './ids.ts'
 import { type Partition, partitionOf } from './partition.ts'
 
 /** The kinds of input, as they stand in a log subject. */
-export const INPUT_KINDS = ['start', 'signal', 'update', 'activity', 'timer', 'child', 'admin'] as const
+export const INPUT_KINDS = ['start', 'signal', 'update', 'activity', 'timer', 'child', 'answer', 'admin'] as const
 export type InputKind = (typeof INPUT_KINDS)[number]
 
 /** An instance's address within a partition: `<type token>.<id token>`. Sorts by type, then by id. */
