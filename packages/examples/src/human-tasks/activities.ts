@@ -1,0 +1,14 @@
+/** Tells people of their tasks: here a line in the node's log. */
+import { implementActivities } from '@carillon/runtime'
+
+import { Expense } from './contract.ts'
+
+export const expenseActivities = implementActivities(Expense, {
+  notify({ group, purpose, isEscalation }, ctx) {
+    ctx.log.info(isEscalation ? 'an expense was not decided in time' : 'an expense waits', {
+      group,
+      purpose,
+      task: ctx.workflow.id,
+    })
+  },
+})

@@ -1,0 +1,80 @@
+/** An expense: managers decide, or directors when the managers let the deadline pass. Runs on the nodes. */
+import { type Duration, implement, type Implementation, toMs, UpdateRejected } from '@carillon/runtime'
+
+import { type Decision, Expense, GROUPS, type Task } from './contract.ts'
+
+export interface ExpenseOptions {
+  /** How long each group has. */
+  readonly deadline: Duration
+}
+
+export function createExpense({ deadline }: ExpenseOptions): Implementation {
+  return implement(Expense, {
+    state: ({ employee, purpose, amountCents }): Task => ({
+      employee,
+      purpose,
+      amountCents,
+      group: GROUPS[0],
+      claimedBy: undefined,
+      dueMs: 0,
+      decision: undefined,
+    }),
+    async run(ctx) {
+      for (const group of GROUPS) {
+        // Whoever has claimed it and did not decide loses it.
+        change(ctx, { group, claimedBy: undefined, dueMs: ctx.now() + toMs(deadline) })
+        await ctx.activities.notify({ group, purpose: ctx.state.purpose, isEscalation: group !== GROUPS[0] })
+        const leftMs = Math.max(0, ctx.state.dueMs - ctx.now())
+        await ctx.condition(() => ctx.state.decision !== undefined, leftMs)
+        if (ctx.state.decision !== undefined) return ctx.state.decision
+      }
+      const decision: Decision = { outcome: 'expired', by: undefined, comment: '' }
+      change(ctx, { decision })
+      return decision
+    },
+    updates: {
+      claim: {
+        validate(task, { by }) {
+          checkOpen(task)
+          if (task.claimedBy !== undefined && task.claimedBy !== by)
+            throw new UpdateRejected(`${task.claimedBy} has claimed it: they return it, or decide`)
+          if (by === task.employee) throw new UpdateRejected('nobody decides on their own expense')
+        },
+        run: (ctx, { by }) => change(ctx, { claimedBy: by }),
+      },
+      return: {
+        validate: (task, { by }) => checkClaimed(task, by),
+        run: (ctx) => change(ctx, { claimedBy: undefined }),
+      },
+      complete: {
+        validate: (task, { by }) => checkClaimed(task, by),
+        run: (ctx, { by, comment }) => change(ctx, { decision: { outcome: 'approved', by, comment } }),
+      },
+      reject: {
+        validate(task, { by, comment }) {
+          checkClaimed(task, by)
+          if (comment.trim() === '') throw new UpdateRejected('say why it is rejected')
+        },
+        run: (ctx, { by, comment }) => change(ctx, { decision: { outcome: 'rejected', by, comment } }),
+      },
+    },
+    queries: { task: (task) => task },
+  })
+}
+
+function change(ctx: { state: Task }, to: Partial<Task>): Task {
+  ctx.state = { ...ctx.state, ...to }
+  return ctx.state
+}
+
+function checkOpen({ decision }: Task): void {
+  if (decision !== undefined) throw new UpdateRejected(`it is ${decision.outcome} already`)
+}
+
+function checkClaimed(task: Task, by: string): void {
+  checkOpen(task)
+  if (task.claimedBy !== by) throw new UpdateRejected(`claim it first: it is ${task.claimedBy ?? 'nobody'}'s now`)
+}
+
+/** What `carillon dev` runs. */
+export const expense = createExpense({ deadline: '2 days' })
