@@ -9,10 +9,8 @@ const template = document.querySelector('#task')
 const rows = new Map()
 
 me.value = localStorage.getItem('me') ?? ''
-me.addEventListener('input', () => {
-  localStorage.setItem('me', me.value)
-  void refresh()
-})
+me.addEventListener('input', () => localStorage.setItem('me', me.value))
+me.addEventListener('input', () => void refresh())
 
 async function refresh() {
   try {
