@@ -188,6 +188,7 @@ describe('payloads from outside', () => {
     ['a surrogate in four bytes', Uint8Array.of(0xa4, 0xf0, 0x8d, 0xa0, 0x80)],
     ['long text that is not UTF-8', Uint8Array.of(0xd9, 0x40, ...new Uint8Array(63).fill(0x41), 0xc3)],
     ['a lone surrogate', Uint8Array.of(0xa3, 0xed, 0xa0, 0x80)],
+    ['a Map with a key and no value', Uint8Array.from([0xc7, 2, 1, 0x91, 7])],
   ])('are refused as msgpack: %s', (_, bytes) => {
     expect(() => decodePayload(bytes, 'msgpack')).toThrow(INVALID_PAYLOAD)
   })

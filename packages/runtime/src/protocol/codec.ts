@@ -40,6 +40,8 @@ extensions.register({
   },
   decode(bytes, _type, seen) {
     const flat = decodeNested(bytes, seen) as unknown[]
+    if (flat.length % 2 !== 0)
+      throw new CarillonError('INVALID_PAYLOAD', 'a Map in the payload has a key without a value')
     const map = new Map<unknown, unknown>()
     for (let i = 0; i < flat.length; i += 2) map.set(flat[i], flat[i + 1])
     return map
