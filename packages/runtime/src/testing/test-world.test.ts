@@ -200,6 +200,23 @@ describe('a test world', () => {
     expect(second?.callId).toBe(first?.callId)
   })
 
+  it('keeps what was logged, by workflows and activities', async () => {
+    await open({
+      activities: [
+        mockActivities(Account, {
+          mail(text, ctx) {
+            ctx.log.info('mailed', { text })
+            return text
+          },
+        }),
+      ],
+    })
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' })
+    await ann.signal('report', 'a', { wait: 'applied' })
+    expect(world.logLines.filter(({ message }) => message === 'mailed')).toMatchObject([{ fields: { text: 'a ok' } }])
+  })
+
   it('lets time pass until a condition holds, and says when it cannot', async () => {
     await open()
     const ann = world.workflow(Account, 'ann')
@@ -251,5 +268,29 @@ describe('crashBetweenTurns', () => {
   it('is the same run for the same seed', async () => {
     const once = await scenario({ seed: 7, crashBetweenTurns: true })
     expect(await scenario({ seed: 7, crashBetweenTurns: true })).toEqual(once)
+  })
+
+  it('shows a workflow that keeps something outside of its state', async () => {
+    const Counter = defineWorkflow('counter', {
+      signals: { add: type<void>() },
+      queries: { n: { output: type<number>() } },
+    })
+    const count = async (crashBetweenTurns: boolean): Promise<number> => {
+      let outside = 0
+      const counter = implement(Counter, {
+        startOnSignal: true,
+        state: () => ({ n: 0 }),
+        on: { add: (ctx) => void (ctx.state.n = ++outside) },
+        queries: { n: (state) => state.n },
+      })
+      world = await TestWorld.open({ workflows: [counter], crashBetweenTurns })
+      const c1 = world.workflow(Counter, 'c-1')
+      for (let i = 0; i < 3; i++) await c1.signal('add', undefined, { wait: 'applied' })
+      const n = await c1.query('n')
+      await world.close()
+      return n
+    }
+    expect(await count(false)).toBe(3)
+    expect(await count(true)).toBe(6)
   })
 })
