@@ -48,14 +48,14 @@ export interface TestWorldOptions {
   readonly namespace?: string
   /** When the world begins, milliseconds since the epoch. */
   readonly startMs?: number
-  /** How long time stands still for one attempt of an activity, in milliseconds of the host; it may hang. Default 1000. */
+  /** How long time stands still for one attempt of an activity, in milliseconds of the host; it may hang. Default 5000. */
   readonly activityPatienceMs?: number
 }
 
 /** Rounds of deliveries that the seed may hold an input back. */
 const DELIVERY_DELAY_MAX = 3
 const UNTIL_TIMEOUT_MS = 30_000
-const ACTIVITY_PATIENCE_MS = 1000
+const ACTIVITY_PATIENCE_MS = 5000
 
 class Crash extends Error {}
 
