@@ -9,6 +9,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
+import type { AnyShape, ReadOptions, WorkflowHandle } from '@carillon/client'
+import { hasCode } from '@carillon/runtime'
 import { type EngineLimits, type Failpoint, FAILPOINTS } from '@carillon/runtime/engine'
 import { connect, type NatsConnection } from '@nats-io/transport-node'
 
@@ -258,7 +260,7 @@ class CrashRun {
         const handle = producer.client.workflow(type, id)
         try {
           const description = await handle.describe(options)
-          seen.set(key, { description, state: await handle.query('all', options) })
+          seen.set(key, { description, state: await stateOf(handle, options) })
         } catch (error) {
           this.#checks.find(`${key} could not be looked at: ${String(error)}`)
         }
@@ -338,5 +340,15 @@ class CrashRun {
 
   get #sinkFile(): string {
     return join(this.#directory, 'sink.jsonl')
+  }
+}
+
+/** Undefined for an instance that is suspended at its first input: it has no state. */
+async function stateOf(handle: WorkflowHandle<AnyShape>, options: ReadOptions): Promise<unknown> {
+  try {
+    return await handle.query('all', options)
+  } catch (error) {
+    if (hasCode(error, 'SUSPENDED')) return undefined
+    throw error
   }
 }

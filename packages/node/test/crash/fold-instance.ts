@@ -124,7 +124,7 @@ export class FoldInstance implements Host {
 
   apply(input: FoldInput): void {
     if (this.parked.length > 0) return this.#park(input)
-    const before = { seq: this.seq, now: this.now }
+    const { seq, now, phase, lives, model } = this
     this.seq = input.seq
     this.now = Math.max(this.now, input.timeMs)
     this.#index = 0
@@ -134,8 +134,7 @@ export class FoldInstance implements Host {
     } catch (error) {
       if (!(error instanceof Bug)) throw error
       // The turn did not happen.
-      this.seq = before.seq
-      this.now = before.now
+      Object.assign(this, { seq, now, phase, lives, model })
       if (input.id !== undefined) this.#waiting.delete(input.id)
       this.#park(input)
     }

@@ -7,6 +7,7 @@ import {
   instanceOfRecordKey,
   recordRange,
   statusOf,
+  type Suspension,
   toPlainError,
 } from '../core/index.ts'
 import { CarillonError } from '../errors.ts'
@@ -113,7 +114,7 @@ export class RpcService {
   async #query(partition: Partition, { key, name, input, minSeq }: RpcRequest & { op: 'query' }): Promise<unknown> {
     await this.#applied(partition, minSeq, RPC_WAIT_MS_MAX)
     return this.#options.turns.run(async () => {
-      const { instance } = await requireInstance(partition, key)
+      const { instance, suspension } = await requireInstance(partition, key)
       const { queries, contract } = instance.implementation
       const handler = queries.get(name)
       const declared = contract.shape.queries ?? {}
@@ -123,7 +124,8 @@ export class RpcService {
           `${instance.type} declares no query ${quote(name)}; it has: ${Object.keys(declared).join(', ') || 'none'}`,
         )
       const checked = validate(declared[name]?.input, input, `the query ${name}`)
-      if (instance.data.phase.kind === 'absent') throw notFound(key)
+      if (instance.data.phase.kind === 'absent')
+        throw suspension === undefined ? notFound(key) : suspendedAtBirth(key, suspension)
       // A copy: whatever a query does, it changes nothing.
       const answer = handler(copyValue(instance.data.state), checked)
       return validate(declared[name]?.output, answer, `the answer of query ${name}`)
@@ -287,6 +289,15 @@ function notFound(key: InstanceKey): CarillonError {
   return new CarillonError(
     'NOT_FOUND',
     `there is no instance ${type}/${id}: start it, or signal it if its type starts on a signal`,
+  )
+}
+
+function suspendedAtBirth(key: InstanceKey, { seq, error }: Suspension): CarillonError {
+  const { type, id } = parseKey(key)
+  return new CarillonError(
+    'SUSPENDED',
+    `${type}/${id} has no state yet: it is suspended at its first input, seq ${seq}: ${error.message}`,
+    { details: error },
   )
 }
 
