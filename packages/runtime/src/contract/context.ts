@@ -1,4 +1,4 @@
-/** What workflow code sees of its instance. Types only; core/instance-context.ts makes it. */
+/** What workflow code sees of its instance; core/instance-context.ts makes it. */
 import type { Children } from './children.ts'
 import type { Contract, ContractShape, ActivityOptions } from './contract.ts'
 import type { Duration } from './duration.ts'
@@ -39,6 +39,17 @@ export type ActivityOf<Shape extends ContractShape, Name> = Name extends keyof P
 export type FieldOf<T, Field extends 'input' | 'output'> = T extends { readonly [K in Field]: infer S } ? S : undefined
 
 type Result<Shape extends ContractShape> = Shape extends { readonly result: infer S } ? InputOf<S> : unknown
+
+type RequiredArgs<S> = Args<S> extends [] ? [input?: undefined] : Args<S>
+
+const continuedAsNew = Symbol.for('carillon.continuedAsNew')
+
+/** What `ctx.continueAsNew` gives, for `run` to return. */
+export interface ContinuedAsNew {
+  readonly [continuedAsNew]: true
+}
+
+export const CONTINUED_AS_NEW: ContinuedAsNew = Object.freeze({ [continuedAsNew]: true as const })
 
 /** One signal as `receive` gives it. */
 export type Received<Shape extends ContractShape, Name extends SignalNames<Shape> = SignalNames<Shape>> = {
@@ -112,6 +123,19 @@ export interface Context<Shape extends ContractShape = ContractShape, State = un
         ? [result?: Result<Shape>]
         : [result: Result<Shape>]
   ): void
+  /**
+   * Ends this life in a new one with a new base state: the same instance to everybody else. Known ids, mailbox, order and the timers that are set
+   * stay; `run` begins anew with the input; what `run` waited for is let go. It happens once the handlers in progress are done; inputs behind it go
+   * to the new life in order. Everything before it need not be kept to rebuild the instance. In `run`, return what this gives.
+   *
+   * @param options.state the new state; default: what the implementation's `state` makes of the input.
+   * @throws INVALID_PAYLOAD when the input does not fit its schema. @throws INVALID_STATE when the state cannot be kept.
+   */
+  continueAsNew(
+    ...args: Shape extends { readonly input: infer S }
+      ? [...RequiredArgs<S>, options?: { readonly state?: State }]
+      : [input?: undefined, options?: { readonly state?: State }]
+  ): ContinuedAsNew
   /** Closes the instance as failed, once the handlers in progress are done. */
   fail(error: Error | string): void
 }

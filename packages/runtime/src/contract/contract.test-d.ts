@@ -84,6 +84,24 @@ export const withRun = implement(Loyalty, {
   },
 })
 
+export const continuing = implement(Loyalty, {
+  state: ({ email }) => ({ email, points: 0 }),
+  on: {
+    purchase: (ctx) => {
+      ctx.continueAsNew({ email: ctx.state.email }, { state: { email: '', points: 1 } })
+      // @ts-expect-error -- the input is missing
+      ctx.continueAsNew()
+      // @ts-expect-error -- wrong input
+      ctx.continueAsNew({ mail: '' })
+      // @ts-expect-error -- wrong state
+      ctx.continueAsNew({ email: '' }, { state: { points: 1 } })
+    },
+  },
+  updates: { redeem: () => ({ left: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+  run: async (ctx, input) => ((await ctx.receive('close')).name === 'close' ? ctx.continueAsNew(input) : { points: 1 }),
+})
+
 export const wrongRun = implement(Loyalty, {
   state: () => ({}),
   updates: { redeem: () => ({ left: 1 }) },

@@ -3,6 +3,7 @@ import { CarillonError } from '../errors.ts'
 import type {
   Args,
   Context,
+  ContinuedAsNew,
   FieldOf,
   QueryNames,
   QueryOf,
@@ -103,8 +104,11 @@ export type Spec<Shape extends ContractShape, State, Timers extends string, Auto
   Answers<Shape, State, Timers> & {
     /** Handlers of signals. Signals without one wait, in one ordered mailbox, for `ctx.receive` in `run`. */
     readonly on?: SignalHandlers<Shape, State, Timers>
-    /** The instance's main function, if it has one. When it returns, the instance completes with what it returned. */
-    readonly run?: (ctx: Context<Shape, State, Timers>, input: StartInput<Shape, Auto>) => Promise<RunResult<Shape>>
+    /** The instance's main function, if it has one. When it returns, the instance completes with what it returned, or continues as new. */
+    readonly run?: (
+      ctx: Context<Shape, State, Timers>,
+      input: StartInput<Shape, Auto>,
+    ) => Promise<RunResult<Shape> | ContinuedAsNew>
   } & Complete<Shape>
 
 type Handler = (ctx: Context, payload: unknown) => unknown

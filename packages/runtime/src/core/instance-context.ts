@@ -1,5 +1,13 @@
 /** The `ctx` of one instance: turns calls of workflow code into effects and waits. */
-import type { ActivityCalls, Context, InstanceLog, Received, TimerControl } from '../contract/context.ts'
+import {
+  type ActivityCalls,
+  type Context,
+  CONTINUED_AS_NEW,
+  type ContinuedAsNew,
+  type InstanceLog,
+  type Received,
+  type TimerControl,
+} from '../contract/context.ts'
 import type { ActivityOptions, Contract, ContractShape } from '../contract/contract.ts'
 import { type Duration, toMs } from '../contract/duration.ts'
 import type { Children } from '../contract/children.ts'
@@ -20,6 +28,7 @@ import type { EffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
 import { toPlainError } from './plain-error.ts'
+import { parseRenewal } from './renewal.ts'
 import { senderTo } from './sender.ts'
 import { armTimer, disarmTimer } from './timers.ts'
 
@@ -145,6 +154,12 @@ export class InstanceContext implements Context {
 
   fail(error: Error | string): void {
     this.#instance.requestClose({ ok: false, error: toPlainError(error, 'WORKFLOW_FAILED') })
+  }
+
+  continueAsNew(input?: unknown, options?: { readonly state?: unknown }): ContinuedAsNew {
+    this.#instance.requireTurn()
+    this.#instance.requestRenewal(parseRenewal(this.#instance, input, options))
+    return CONTINUED_AS_NEW
   }
 
   #startSleep(duration: Duration): EffectId {

@@ -3,6 +3,7 @@ import type { ParentClosePolicy } from '../contract/children.ts'
 import type { Input, InstanceKey, Outcome } from '../protocol/index.ts'
 import type { EffectId } from './effect.ts'
 import { KnownIds } from './known-ids.ts'
+import type { Renewal } from './renewal.ts'
 
 export type Phase =
   /** There is no such instance (yet). */
@@ -54,6 +55,8 @@ export interface InstanceData {
   /** Children whose result has not come. */
   children: Map<EffectId, OpenChild>
   parent: ParentLink | undefined
+  /** A life that has to be begun before anything else. Set only between reading a base and taking it up. */
+  renewal: Renewal | undefined
 }
 
 export function emptyData(knownIdsMax: number): InstanceData {
@@ -71,6 +74,7 @@ export function emptyData(knownIdsMax: number): InstanceData {
     calls: new Set(),
     children: new Map(),
     parent: undefined,
+    renewal: undefined,
   }
 }
 
@@ -88,6 +92,8 @@ export const INSTANCE_LIMITS = {
   mailbox: 100_000,
   /** Inputs that one turn sends to instances: each is a row until the journal has it. */
   sends: 10_000,
+  /** Lives that one turn may begin by continuing as new: more would be a loop. */
+  renewals: 1000,
   /** Log lines of one turn; more are dropped, and the last one says so. */
   logLines: 1000,
   /** Encoded state in bytes: it is written whole whenever it changed. */

@@ -19,6 +19,7 @@ import type { Effect, EffectId } from './effect.ts'
 import { InstanceContext } from './instance-context.ts'
 import { emptyData, type InstanceData } from './instance-data.ts'
 import { toPlainError } from './plain-error.ts'
+import type { Base } from './renewal.ts'
 import type { Turn } from './turn.ts'
 import { Waits } from './waits.ts'
 import type { LiveChild } from './children.ts'
@@ -29,8 +30,13 @@ export interface Job {
   readonly run: () => unknown
 }
 
+/** How a life ends: for good, or in another one. */
+export type Ending =
+  | { readonly kind: 'close'; readonly outcome: Outcome }
+  | { readonly kind: 'renew'; readonly input: unknown; readonly state: unknown }
+
 interface Closing {
-  readonly outcome: Outcome
+  readonly ending: Ending
   /** Handlers of inputs up to here still run first; later inputs are behind the close. */
   readonly behindSeq: number
 }
@@ -51,6 +57,8 @@ export class Instance {
   /** True once user code has been started or woken whose microtasks have not run yet. */
   unsettled = false
   closing: Closing | undefined
+  /** As of the last time it continued as new, until that is saved. */
+  base: Base | undefined
   #slot: Job | undefined
   #queue: Job[] = []
   #mainRuns = false
@@ -78,6 +86,7 @@ export class Instance {
       this.#queue.length === 0 &&
       !this.#mainRuns &&
       this.closing === undefined &&
+      this.data.renewal === undefined &&
       this.waits.size === 0
     )
   }
@@ -124,19 +133,27 @@ export class Instance {
   }
 
   /** Asks for the close of the instance behind the input that is being handled. The first one counts. */
-  requestClose(outcome: Outcome, behindSeq = this.#slot?.input.seq ?? this.requireTurn().seq): void {
-    this.closing ??= { outcome: copyResult(outcome), behindSeq }
+  requestClose(outcome: Outcome, behindSeq = this.#currentSeq()): void {
+    this.closing ??= { ending: { kind: 'close', outcome: copyResult(outcome) }, behindSeq }
+  }
+
+  /** Asks for a new life in place of this one, at the moment a close would take. The first one counts. */
+  requestRenewal(ending: Ending & { readonly kind: 'renew' }): void {
+    this.closing ??= { ending, behindSeq: this.#currentSeq() }
+    // What has been woken goes as far as it can first (renewal.ts, invariant 1).
+    this.unsettled = true
   }
 
   /** If a close was asked for and nothing in front of it is left, forgets all coroutines and gives the inputs behind it. */
-  takeClosable(): { readonly outcome: Outcome; readonly behind: readonly Input[] } | undefined {
+  takeClosable(): { readonly ending: Ending; readonly behind: readonly Input[] } | undefined {
     if (this.closing === undefined || this.#slot !== undefined || this.#mayStartNext()) return undefined
-    const { outcome } = this.closing
+    const { ending } = this.closing
+    if (ending.kind === 'renew' && this.unsettled) return undefined
     const behind = this.#queue.map(({ input }) => input)
     this.closing = undefined
     this.#queue = []
     this.#forgetCode()
-    return { outcome, behind }
+    return { ending, behind }
   }
 
   /**
@@ -150,7 +167,7 @@ export class Instance {
     this.#queue = this.#queue.filter(({ input }) => input.seq > behindSeq)
     this.#slot = undefined
     this.#forgetCode()
-    this.closing = { outcome: copyResult(outcome), behindSeq }
+    this.closing = { ending: { kind: 'close', outcome: copyResult(outcome) }, behindSeq }
     return { begun, waiting }
   }
 
@@ -208,6 +225,10 @@ export class Instance {
     this.liveChildren = new Map()
   }
 
+  #currentSeq(): number {
+    return this.#slot?.input.seq ?? this.requireTurn().seq
+  }
+
   #pump(): void {
     while (this.#slot === undefined && this.#mayStartNext()) {
       const job = this.#queue.shift()
@@ -242,6 +263,7 @@ export class Instance {
 
   #mainEnded(result: Settled): void {
     const { seq } = this.requireTurn()
+    if (result.ok && this.closing !== undefined) return
     if (result.ok)
       return this.requestClose(
         {

@@ -49,8 +49,10 @@ type FlatData = [
   activities: [effect: EffectId, name: string][],
   mailbox: FlatInput[],
   /** Only where there are any. */
-  family?: FlatFamily,
+  family?: FlatFamily | null,
+  renewal?: FlatRenewal,
 ]
+type FlatRenewal = [input: [] | [unknown], mark: number, behind: FlatInput[]]
 type FlatFamily = [
   children: [effect: EffectId, key: InstanceKey, abandon: boolean][],
   parent?: [] | [key: InstanceKey, effect: EffectId],
@@ -93,9 +95,9 @@ export function dataBytes(record: Uint8Array): Uint8Array {
   return record.subarray(dataOffset(record))
 }
 
-/** Encodes the data of a quiescent instance. Throws as `encodeValue` when its state cannot be kept. */
-export function encodeData(data: InstanceData): Uint8Array {
-  return encodeValue(flattenData(data))
+/** Encodes the data of a quiescent instance, or of one that has just been renewed. Throws as `encodeValue` when its state cannot be kept. */
+export function encodeData(data: InstanceData, known: KnownHead = data.known.saveHead()): Uint8Array {
+  return encodeValue(flattenData(data, known))
 }
 
 export function decodeData(
@@ -104,9 +106,8 @@ export function decodeData(
   loadBlock: (block: number) => Uint8Array,
 ): InstanceData {
   if (bytes.length === 0) return emptyData(knownIdsMax)
-  const [phase, incarnation, seq, timeMs, state, known, timers, sleeps, activities, mailbox, family] = decodeValue(
-    bytes,
-  ) as FlatData
+  const [phase, incarnation, seq, timeMs, state, known, timers, sleeps, activities, mailbox, family, renewal] =
+    decodeValue(bytes) as FlatData
   return {
     phase: decodePhase(phase),
     incarnation,
@@ -118,7 +119,11 @@ export function decodeData(
     sleeps: new Map(sleeps),
     activities: new Map(activities),
     mailbox: mailbox.map(unflattenInput),
-    ...unflattenFamily(family),
+    ...unflattenFamily(family ?? undefined),
+    renewal:
+      renewal === undefined
+        ? undefined
+        : { input: renewal[0][0], mark: renewal[1], behind: renewal[2].map(unflattenInput) },
   }
 }
 
@@ -132,7 +137,7 @@ export function decodeInput(bytes: Uint8Array): Input {
 
 /** What every node that has applied the same inputs agrees on, canonically: for digests and checkers. */
 export function canonicalData(data: InstanceData): Uint8Array {
-  const flat = flattenData(data)
+  const flat = flattenData(data, data.known.saveHead())
   return encodeCanonical([...flat.slice(0, 5), data.known.canonical(), ...flat.slice(6)])
 }
 
@@ -141,20 +146,25 @@ export function statusOf(phase: Phase): Summary['status'] {
   return phase.outcome.ok ? 'completed' : 'failed'
 }
 
-function flattenData(data: InstanceData): FlatData {
+function flattenData(data: InstanceData, known: KnownHead): FlatData {
   const flat: FlatData = [
     encodePhase(data.phase),
     data.incarnation,
     data.seq,
     data.timeMs,
     data.state === undefined ? [] : [data.state],
-    flattenKnown(data.known.saveHead()),
+    flattenKnown(known),
     [...data.timers].map(([name, { effect, dueMs }]) => [name, effect, dueMs]),
     [...data.sleeps],
     [...data.activities],
     data.mailbox.map(flattenInput),
   ]
-  if (data.children.size > 0 || data.parent !== undefined || data.calls.size > 0) flat.push(flattenFamily(data))
+  const hasFamily = data.children.size > 0 || data.parent !== undefined || data.calls.size > 0
+  if (hasFamily || data.renewal !== undefined) flat.push(hasFamily ? flattenFamily(data) : null)
+  if (data.renewal !== undefined) {
+    const { input, mark, behind } = data.renewal
+    flat.push([input === undefined ? [] : [input], mark, behind.map(flattenInput)])
+  }
   return flat
 }
 

@@ -48,6 +48,13 @@ function fireNamed(instance: Instance, input: Input, name: string, dueMs: number
   if (timer === undefined) return instance.emit({ kind: 'ignored', input })
   if (timer.everyMs !== undefined)
     armTimer(instance, name, nextPeriod(dueMs, timer.everyMs, instance.requireTurn().nowMs))
+  runTimer(instance, input.name === name ? input : { ...input, name })
+}
+
+/** Runs the handler of the timer that an input is named after. */
+export function runTimer(instance: Instance, input: Input): void {
+  const timer = instance.implementation.timers.get(input.name)
+  if (timer === undefined) return instance.emit({ kind: 'ignored', input })
   instance.enqueue({ input, run: () => timer.run(instance.context) })
 }
 

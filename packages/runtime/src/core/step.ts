@@ -14,8 +14,9 @@ import type { Effect } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { emptyData } from './instance-data.ts'
 import { stepAdmin } from './step-admin.ts'
+import { renew, takeUpRenewal } from './renewal.ts'
 import { stepChild } from './step-child.ts'
-import { stepActivity, stepTimer } from './step-result.ts'
+import { runTimer, stepActivity, stepTimer } from './step-result.ts'
 import { stepSignal } from './step-signal.ts'
 import { stepStart } from './step-start.ts'
 import { stepUpdate } from './step-update.ts'
@@ -28,6 +29,26 @@ export type TurnResult =
 
 /** Applies an input. Synchronous unless user code is. The caller awaits it before it does anything else (turn.ts, invariant 1). */
 export function applyInput(instance: Instance, input: Input): TurnResult | Promise<TurnResult> {
+  if (instance.data.renewal === undefined) return runTurn(instance, input)
+  return takeUp(instance).then((result) => (result.kind === 'poisoned' ? result : runTurn(instance, input)))
+}
+
+/** Brings an instance that was read from a base (renewal.ts) to the end of the turn that made it. The effects have been given by that turn. */
+export async function takeUp(instance: Instance): Promise<TurnResult> {
+  const turn = new Turn(instance.key, instance.data.seq, instance.data.timeMs)
+  instance.turn = turn
+  enterTurn(turn)
+  try {
+    dispatchRenewed(instance, takeUpRenewal(instance))
+  } catch (error) {
+    instance.poisonWith(error)
+  }
+  goOn(instance)
+  await settle(instance)
+  return endTurn(instance, turn)
+}
+
+function runTurn(instance: Instance, input: Input): TurnResult | Promise<TurnResult> {
   const turn = new Turn(instance.key, input.seq, Math.max(instance.data.timeMs, input.timeMs))
   instance.turn = turn
   enterTurn(turn)
@@ -125,13 +146,26 @@ function checkConditions(instance: Instance): void {
 function settleClose(instance: Instance): void {
   let closable = instance.poison === undefined ? instance.takeClosable() : undefined
   while (closable !== undefined) {
-    close(instance, closable.outcome)
-    for (const input of closable.behind) {
-      // A timer that fired behind the close is of the life that ended.
-      if (input.kind === 'timer') instance.emit({ kind: 'ignored', input })
-      else dispatch(instance, input)
+    const { ending, behind } = closable
+    if (ending.kind === 'renew') {
+      renew(instance, ending.input, ending.state, behind)
+      dispatchRenewed(instance, behind)
+    } else {
+      close(instance, ending.outcome)
+      for (const input of behind) {
+        // A timer that fired behind the close is of the life that ended.
+        if (input.kind === 'timer') instance.emit({ kind: 'ignored', input })
+        else dispatch(instance, input)
+      }
     }
     closable = instance.poison === undefined ? instance.takeClosable() : undefined
+  }
+}
+
+function dispatchRenewed(instance: Instance, behind: readonly Input[]): void {
+  for (const input of behind) {
+    if (input.kind === 'timer') runTimer(instance, input)
+    else dispatch(instance, input)
   }
 }
 

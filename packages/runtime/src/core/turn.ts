@@ -18,13 +18,17 @@ export class Turn {
   /** The input's time, never before an earlier turn's of the instance. Milliseconds since the epoch. */
   readonly nowMs: number
   readonly effects: Effect[] = []
+  /** Times that the instance has continued as new in this turn. */
+  renewals = 0
   #index = 0
   #random: Random | undefined
+  #seed: string
 
   constructor(key: InstanceKey, seq: number, nowMs: number) {
     this.key = key
     this.seq = seq
     this.nowMs = nowMs
+    this.#seed = `${key}/${seq}`
   }
 
   nextEffectId(): EffectId {
@@ -32,8 +36,21 @@ export class Turn {
   }
 
   get random(): Random {
-    this.#random ??= new Random(`${this.key}/${this.seq}`)
+    this.#random ??= new Random(this.#seed)
     return this.#random
+  }
+
+  /** A place at which the turn can be taken up again: what follows depends on (instance, input, place) alone. */
+  mark(): number {
+    const place = this.#index
+    this.resumeAt(place)
+    return place
+  }
+
+  resumeAt(place: number): void {
+    this.#index = place + 1
+    this.#seed = `${this.key}/${this.seq}/${place}`
+    this.#random = undefined
   }
 }
 

@@ -33,6 +33,7 @@ const Entity = defineWorkflow('entity', {
     until: type<number>(),
     draw: type<number>(),
     done: type<number>(),
+    renew: type<number>(),
     boom: type<number>(),
     race: type<number>(),
     tell: type<number>(),
@@ -91,6 +92,10 @@ const entity = implement(Entity, {
     },
     draw: (ctx) => void ctx.state.log.push(ctx.uuid(), Math.random(), Date.now()),
     done: (ctx, n) => ctx.complete(n),
+    async renew(ctx, n) {
+      ctx.continueAsNew(undefined, { state: { ...ctx.state, log: [['renewed', n]] } })
+      if (n % 2 === 0) ctx.state.sum += await ctx.activities.call(n)
+    },
     boom() {
       throw new Error('boom')
     },
@@ -161,6 +166,8 @@ const flow = implement(Flow, {
         )
       if (n % 4 === 2) ctx.state.log.push(await ctx.condition(() => ctx.state.sum > n, n * 3))
       if (n % 7 === 6) return { sum: ctx.state.sum }
+      if (n % 3 === 0) return ctx.continueAsNew(undefined, { state: { sum: ctx.state.sum, log: [ctx.random()] } })
+      if (n % 5 === 0) ctx.continueAsNew()
     }
     function n3(): number {
       return Math.floor(ctx.random() * 3)
@@ -371,6 +378,7 @@ function nameOf(key: InstanceKey, what: number): string {
     'ask',
   ]
   if (what >= 98) return 'boom'
+  if (what >= 94 && what < 97) return 'renew'
   return what === 97 ? 'done' : (names[what % names.length] as string)
 }
 

@@ -9,6 +9,8 @@ import type { Implementation } from '../contract/implement.ts'
 import { CarillonError } from '../errors.ts'
 import {
   applyInput,
+  type Base,
+  type BlockChanges,
   blockKey,
   dataBytes,
   decodeData,
@@ -21,11 +23,13 @@ import {
   INSTANCE_LIMITS,
   type InstanceData,
   instanceRange,
+  type KnownHead,
   recordKey,
   statusOf,
   type Summary,
   type Suspension,
   tailKey,
+  takeUp,
   toPlainError,
 } from '../core/index.ts'
 import type { OrderedStore, Write } from '../ports/index.ts'
@@ -75,7 +79,7 @@ export class Resident {
     resident.#hasTail = tail.length > 0
     if (tail.length === 0) {
       resident.instance = resident.#restore(store, saved)
-      return resident
+      if (resident.instance.data.renewal === undefined) return resident
     }
     return resident.rebuild(store).then(() => resident)
   }
@@ -125,7 +129,12 @@ export class Resident {
     }
     const quiescent = this.suspension === undefined && this.instance.isQuiescent
     if (quiescent) this.#collectData(store, writes)
-    else this.#collectTail(store, writes)
+    else {
+      const { base } = this.instance
+      if (base !== undefined) this.#collectBase(base, store, writes)
+      this.#collectTail(store, writes, base?.data.seq ?? 0)
+    }
+    this.instance.base = undefined
     this.committing = this.uncommitted
     this.uncommitted = []
   }
@@ -145,23 +154,46 @@ export class Resident {
       suspension: undefined,
     }
     writes.push({ table: 'record', key: recordKey(this.partition, this.key), value: encodeRecord(this.#saved, bytes) })
-    if (this.#hasTail)
-      for (const { key } of store.range('tail', instanceRange(this.partition, this.key)))
-        writes.push({ table: 'tail', key, value: undefined })
+    this.#dropTail(store, writes, undefined)
     this.#hasTail = false
-    const blocks = data.known.takeChanges()
-    for (const [block, value] of blocks.write)
-      writes.push({ table: 'ids', key: blockKey(this.partition, this.key, block), value })
-    for (const block of blocks.remove)
-      writes.push({ table: 'ids', key: blockKey(this.partition, this.key, block), value: undefined })
+    if (this.instance.base !== undefined) this.#collectBlocks(this.instance.base.blocks, writes)
+    this.#collectBlocks(data.known.takeChanges(), writes)
     this.weight = RESIDENT_BYTES + bytes.length + data.known.weight
   }
 
-  #collectTail(store: OrderedStore, writes: Write[]): void {
-    for (const input of this.uncommitted)
+  /** The instance continued as new: the record begins there, and the tail holds what came since. */
+  #collectBase({ data, known, blocks }: Base, store: OrderedStore, writes: Write[]): void {
+    const bytes = encodeChecked(data, known)
+    this.#dropTail(store, writes, data.seq)
+    this.#collectBlocks(blocks, writes)
+    this.#saved = { ...this.#tailSummary(), coveredSeq: data.seq }
+    writes.push({ table: 'record', key: recordKey(this.partition, this.key), value: encodeRecord(this.#saved, bytes) })
+    this.weight = RESIDENT_BYTES + bytes.length + this.instance.data.known.weight
+  }
+
+  /** Removes the stored tail up to a sequence, or whole. */
+  #dropTail(store: OrderedStore, writes: Write[], untilSeq: number | undefined): void {
+    if (!this.#hasTail) return
+    const last = untilSeq === undefined ? undefined : tailKey(this.partition, this.key, untilSeq)
+    for (const { key } of store.range('tail', instanceRange(this.partition, this.key))) {
+      if (last !== undefined && key > last) return
+      writes.push({ table: 'tail', key, value: undefined })
+    }
+  }
+
+  #collectBlocks({ write, remove }: BlockChanges, writes: Write[]): void {
+    for (const [block, value] of write)
+      writes.push({ table: 'ids', key: blockKey(this.partition, this.key, block), value })
+    for (const block of remove)
+      writes.push({ table: 'ids', key: blockKey(this.partition, this.key, block), value: undefined })
+  }
+
+  #collectTail(store: OrderedStore, writes: Write[], coveredSeq: number): void {
+    const behind = this.uncommitted.filter(({ seq }) => seq > coveredSeq)
+    for (const input of behind)
       writes.push({ table: 'tail', key: tailKey(this.partition, this.key, input.seq), value: encodeInput(input) })
     this.#hasTail = true
-    this.weight += this.uncommitted.reduce((sum, { payload }) => sum + payload.length + KNOWN_ID_BYTES, 0)
+    this.weight += behind.reduce((sum, { payload }) => sum + payload.length + KNOWN_ID_BYTES, 0)
     const summary = this.#tailSummary()
     if (
       this.#saved !== undefined &&
@@ -198,13 +230,20 @@ export class Resident {
     store: OrderedStore,
     checkStates: boolean,
   ): Promise<{ readonly seq: number; readonly error: unknown } | undefined> {
+    const { data } = this.instance
+    if (data.renewal !== undefined && (this.suspension === undefined || this.suspension.seq > data.seq)) {
+      const result = await takeUp(this.instance)
+      if (result.kind === 'poisoned') return { seq: data.seq, error: result.error }
+    }
     for (const input of this.#inputs(store)) {
       if (this.suspension !== undefined && input.seq >= this.suspension.seq) return undefined
       const result = await applyInput(this.instance, input)
       if (result.kind === 'poisoned') return { seq: input.seq, error: result.error }
-      if (!checkStates || !this.instance.isQuiescent) continue
+      if (!checkStates) continue
       try {
-        encodeChecked(this.instance.data)
+        const { base, data: now, isQuiescent } = this.instance
+        if (base !== undefined) encodeChecked(base.data, base.known)
+        if (isQuiescent) encodeChecked(now)
       } catch (error) {
         return { seq: input.seq, error }
       }
@@ -245,8 +284,8 @@ function missingBlock(key: InstanceKey, block: number): never {
 }
 
 /** @throws INVALID_STATE when the data cannot be kept. */
-function encodeChecked(data: InstanceData): Uint8Array {
-  const bytes = encodeData(data)
+function encodeChecked(data: InstanceData, known?: KnownHead): Uint8Array {
+  const bytes = encodeData(data, known)
   if (bytes.length <= INSTANCE_LIMITS.stateBytes) return bytes
   throw new CarillonError(
     'INVALID_STATE',
