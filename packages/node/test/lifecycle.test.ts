@@ -5,7 +5,7 @@ import { join } from 'node:path'
 
 import { type Carillon, connect } from '@carillon/client'
 import { type CarillonNode, openNode } from '@carillon/node'
-import { defineWorkflow, implement, type } from '@carillon/runtime'
+import { defineWorkflow, implement, implementActivities, type } from '@carillon/runtime'
 import { silentLogger } from '@carillon/runtime/ports'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
@@ -26,6 +26,30 @@ const feed = implement(Feed, {
   },
 })
 
+const Rollout = defineWorkflow('rollout', {
+  signals: { deploy: type<string>(), pause: type<void>(), proceed: type<void>() },
+  queries: { state: { output: type<{ done: string[]; isPaused: boolean }>() } },
+  activities: { install: { input: type<string>() } },
+})
+const rollout = implement(Rollout, {
+  startOnSignal: true,
+  state: () => ({ done: [] as string[], isPaused: false }),
+  on: {
+    async deploy(ctx, host) {
+      await ctx.activities.install(host)
+      await ctx.condition(() => !ctx.state.isPaused)
+      ctx.state.done.push(host)
+    },
+    pause: (ctx) => void (ctx.state.isPaused = true),
+    proceed: (ctx) => void (ctx.state.isPaused = false),
+  },
+  concurrent: ['pause', 'proceed'],
+  queries: { state: ({ done, isPaused }) => ({ done: [...done], isPaused }) },
+})
+let letInstall: () => void = () => {}
+const installed = new Promise<void>((resolve) => (letInstall = resolve))
+const installs = implementActivities(Rollout, { install: () => installed })
+
 describe('the life of an instance', () => {
   let server: TestServer
   let dir: string
@@ -36,7 +60,7 @@ describe('the life of an instance', () => {
       servers: server.url,
       name: 'node',
       dataDir: join(dir, 'node'),
-      workflows: { implementations: [feed], activities: [] },
+      workflows: { implementations: [feed, rollout], activities: [installs] },
       logger: silentLogger,
     })
   beforeAll(async () => {
@@ -68,5 +92,18 @@ describe('the life of an instance', () => {
     await handle.signal('item', 11, { wait: 'applied' })
     await handle.signal('item', 12, { wait: 'applied' })
     expect(await handle.query('total')).toEqual({ total: 78, lives: 5 })
+  })
+
+  it('takes a concurrent signal while a handler waits for its activity, and still knows it after a restart', async () => {
+    const handle = carillon.workflow(Rollout, 'r')
+    await handle.signal('deploy', 'a')
+    const deployed = handle.signal('deploy', 'b', { wait: 'applied' })
+    await handle.signal('pause', undefined, { wait: 'applied' })
+    expect(await handle.query('state')).toEqual({ done: [], isPaused: true })
+    await restart()
+    letInstall()
+    await handle.signal('proceed', undefined, { wait: 'applied' })
+    await deployed
+    expect(await handle.query('state')).toEqual({ done: ['a', 'b'], isPaused: false })
   })
 })

@@ -67,6 +67,23 @@ export const missingHandler = implement(Loyalty, {
   queries: { status: () => ({ points: 1, level: 'gold' as const }) },
 })
 
+export const concurrent = implement(Loyalty, {
+  state: () => ({ paused: false }),
+  on: { purchase: () => {}, close: (ctx) => void (ctx.state.paused = true) },
+  concurrent: ['close'],
+  updates: { redeem: () => ({ left: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+})
+
+export const wrongConcurrent = implement(Loyalty, {
+  state: () => ({}),
+  on: { purchase: () => {}, close: () => {} },
+  // @ts-expect-error -- an update is no signal
+  concurrent: ['redeem'],
+  updates: { redeem: () => ({ left: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+})
+
 export const withRun = implement(Loyalty, {
   state: () => ({ seen: 0 }),
   updates: { redeem: () => ({ left: 1 }) },

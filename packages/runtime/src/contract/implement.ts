@@ -104,6 +104,11 @@ export type Spec<Shape extends ContractShape, State, Timers extends string, Auto
   Answers<Shape, State, Timers> & {
     /** Handlers of signals. Signals without one wait, in one ordered mailbox, for `ctx.receive` in `run`. */
     readonly on?: SignalHandlers<Shape, State, Timers>
+    /**
+     * Signals whose handlers start at once, even while other handlers wait; several may be in progress. For what must not wait its turn: pause,
+     * cancel, approve.
+     */
+    readonly concurrent?: readonly SignalNames<Shape>[]
     /** The instance's main function, if it has one. When it returns, the instance completes with what it returned, or continues as new. */
     readonly run?: (
       ctx: Context<Shape, State, Timers>,
@@ -133,6 +138,8 @@ export interface Implementation {
   readonly startOnSignal: boolean
   readonly knownIdsMax: number
   readonly signals: ReadonlyMap<string, Handler>
+  /** Names among `signals`. */
+  readonly concurrent: ReadonlySet<string>
   readonly updates: ReadonlyMap<string, UpdateHandler>
   readonly queries: ReadonlyMap<string, (state: unknown, input: unknown) => unknown>
   readonly timers: ReadonlyMap<string, TimerHandler>
@@ -165,6 +172,8 @@ export function implement<
   const signals = handlerMap(loose.on, shape.signals, 'signal', loose.run === undefined, refuse)
   const updates = handlerMap(loose.updates, shape.updates, 'update', true, refuse)
   const queries = handlerMap(loose.queries, shape.queries, 'query', true, refuse)
+  for (const key of loose.concurrent ?? [])
+    if (!signals.has(key)) refuse(`declares the signal ${key} concurrent, but has no handler for it in on`)
   return Object.freeze({
     [implementation]: true as const,
     contract,
@@ -172,6 +181,7 @@ export function implement<
     startOnSignal: loose.startOnSignal ?? false,
     knownIdsMax: known,
     signals: signals as ReadonlyMap<string, Handler>,
+    concurrent: new Set(loose.concurrent),
     updates: new Map([...updates].map(([key, value]) => [key, toUpdateHandler(value as Handler | UpdateHandler)])),
     queries: queries as Implementation['queries'],
     timers: new Map(Object.entries(loose.timers ?? {}).map(([key, timer]) => [key, toTimerHandler(timer)])),
@@ -189,6 +199,7 @@ interface LooseSpec {
   readonly startOnSignal?: boolean
   readonly knownIdsMax?: number
   readonly on?: Readonly<Record<string, unknown>>
+  readonly concurrent?: readonly string[]
   readonly updates?: Readonly<Record<string, unknown>>
   readonly queries?: Readonly<Record<string, unknown>>
   readonly timers?: Readonly<Record<string, { readonly every?: Duration; readonly run: (ctx: Context) => unknown }>>

@@ -39,13 +39,16 @@ type Level = 'debug' | 'info' | 'warn' | 'error'
 
 export class InstanceContext implements Context {
   readonly #instance: Instance
+  /** The input of the concurrent handler that this is for; undefined for all others, of which one runs at a time. */
+  readonly #seq: number | undefined
   #activities: ActivityCalls<object> | undefined
   #timers: Readonly<Record<string, TimerControl>> | undefined
   #log: InstanceLog | undefined
   #children: Children | undefined
 
-  constructor(instance: Instance) {
+  constructor(instance: Instance, seq?: number) {
     this.#instance = instance
+    this.#seq = seq
   }
 
   get type(): string {
@@ -149,16 +152,16 @@ export class InstanceContext implements Context {
 
   complete(result?: unknown): void {
     const { shape, name } = this.#instance.implementation.contract
-    this.#instance.requestClose({ ok: true, value: validate(shape.result, result, `the result of ${name}`) })
+    this.#instance.requestClose({ ok: true, value: validate(shape.result, result, `the result of ${name}`) }, this.#seq)
   }
 
   fail(error: Error | string): void {
-    this.#instance.requestClose({ ok: false, error: toPlainError(error, 'WORKFLOW_FAILED') })
+    this.#instance.requestClose({ ok: false, error: toPlainError(error, 'WORKFLOW_FAILED') }, this.#seq)
   }
 
   continueAsNew(input?: unknown, options?: { readonly state?: unknown }): ContinuedAsNew {
     this.#instance.requireTurn()
-    this.#instance.requestRenewal(parseRenewal(this.#instance, input, options))
+    this.#instance.requestRenewal(parseRenewal(this.#instance, input, options), this.#seq)
     return CONTINUED_AS_NEW
   }
 

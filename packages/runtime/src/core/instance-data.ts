@@ -92,6 +92,8 @@ export const INSTANCE_LIMITS = {
   mailbox: 100_000,
   /** Inputs that one turn sends to instances: each is a row until the journal has it. */
   sends: 10_000,
+  /** Handlers of concurrent signals in progress at once: more take their turn as others do. */
+  concurrent: 1000,
   /** Lives that one turn may begin by continuing as new: more would be a loop. */
   renewals: 1000,
   /** Log lines of one turn; more are dropped, and the last one says so. */

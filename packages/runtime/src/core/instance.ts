@@ -5,7 +5,7 @@
  * Does not own: what each kind of input does (step-*.ts), storage, or the effects' fate.
  *
  * Invariants
- * 1. Handlers (of signals, updates and timers) run one at a time, in the order of their inputs.
+ * 1. Handlers (of signals, updates and timers) run one at a time, in the order of their inputs; those of concurrent signals start at once.
  * 2. A quiescent instance is described by its data alone. Any other one is rebuilt by applying its inputs again to its last quiescent data.
  * 3. A turn that went wrong leaves `poison`: the instance must then be thrown away and rebuilt without that turn.
  */
@@ -17,7 +17,7 @@ import { answerTo } from './calls.ts'
 import { copyResult } from './copy-result.ts'
 import type { Effect, EffectId } from './effect.ts'
 import { InstanceContext } from './instance-context.ts'
-import { emptyData, type InstanceData } from './instance-data.ts'
+import { emptyData, INSTANCE_LIMITS, type InstanceData } from './instance-data.ts'
 import { toPlainError } from './plain-error.ts'
 import type { Base } from './renewal.ts'
 import type { Turn } from './turn.ts'
@@ -60,6 +60,8 @@ export class Instance {
   /** As of the last time it continued as new, until that is saved. */
   base: Base | undefined
   #slot: Job | undefined
+  /** Handlers of concurrent signals that are in progress. */
+  readonly #beside = new Set<Job>()
   #queue: Job[] = []
   #mainRuns = false
   /** Senders of repeats that wait for the outcome of the first input with their id. */
@@ -83,6 +85,7 @@ export class Instance {
   get isQuiescent(): boolean {
     return (
       this.#slot === undefined &&
+      this.#beside.size === 0 &&
       this.#queue.length === 0 &&
       !this.#mainRuns &&
       this.closing === undefined &&
@@ -116,6 +119,20 @@ export class Instance {
     this.#pump()
   }
 
+  /** Runs the job now, whatever else is in progress; if it came behind a close that was asked for, or too many are, it takes its turn. */
+  startBeside(job: Job): void {
+    const { closing } = this
+    const isBehind = closing !== undefined && job.input.seq > closing.behindSeq
+    if (isBehind || this.poison !== undefined || this.#beside.size >= INSTANCE_LIMITS.concurrent)
+      return this.enqueue(job)
+    this.#beside.add(job)
+    this.#call(job.run, (result) => {
+      this.#beside.delete(job)
+      this.#jobEnded(job, result)
+      this.#pump()
+    })
+  }
+
   startMain(input: unknown): void {
     const { main } = this.implementation
     if (main === undefined) return
@@ -138,15 +155,16 @@ export class Instance {
   }
 
   /** Asks for a new life in place of this one, at the moment a close would take. The first one counts. */
-  requestRenewal(ending: Ending & { readonly kind: 'renew' }): void {
-    this.closing ??= { ending, behindSeq: this.#currentSeq() }
+  requestRenewal(ending: Ending & { readonly kind: 'renew' }, behindSeq = this.#currentSeq()): void {
+    this.closing ??= { ending, behindSeq }
     // What has been woken goes as far as it can first (renewal.ts, invariant 1).
     this.unsettled = true
   }
 
   /** If a close was asked for and nothing in front of it is left, forgets all coroutines and gives the inputs behind it. */
   takeClosable(): { readonly ending: Ending; readonly behind: readonly Input[] } | undefined {
-    if (this.closing === undefined || this.#slot !== undefined || this.#mayStartNext()) return undefined
+    if (this.closing === undefined || this.#slot !== undefined || this.#beside.size > 0 || this.#mayStartNext())
+      return undefined
     const { ending } = this.closing
     if (ending.kind === 'renew' && this.unsettled) return undefined
     const behind = this.#queue.map(({ input }) => input)
@@ -209,8 +227,9 @@ export class Instance {
 
   /** After everything has settled: a coroutine that waits for nothing that the journal could bring would wait for ever. */
   checkForLostCoroutine(): void {
-    if (this.waits.size > 0 || (this.#slot === undefined && !this.#mainRuns)) return
-    const where = this.#slot === undefined ? 'run' : `the handler of ${this.#slot.input.kind} ${this.#slot.input.name}`
+    const job = this.#slot ?? [...this.#beside][0]
+    if (this.waits.size > 0 || (job === undefined && !this.#mainRuns)) return
+    const where = job === undefined ? 'run' : `the handler of ${job.input.kind} ${job.input.name}`
     this.poisonWith(
       new CarillonError(
         'LOST_COROUTINE',

@@ -3,6 +3,7 @@ import { validate } from '../contract/schema.ts'
 import type { ErrorData } from '../errors.ts'
 import { decodePayload, encodeValue, type Input, quote } from '../protocol/index.ts'
 import type { Instance } from './instance.ts'
+import { InstanceContext } from './instance-context.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
 import { beginLife } from './begin-life.ts'
 import { parsePayload } from './parse-payload.ts'
@@ -15,7 +16,7 @@ export function stepSignal(instance: Instance, input: Input): void {
 
 /** Takes one decoded signal; `input` is what carried it. */
 export function receiveSignal(instance: Instance, input: Input, name: string, raw: unknown): void {
-  const { contract, signals } = instance.implementation
+  const { contract, signals, concurrent } = instance.implementation
   const declared = contract.shape.signals ?? {}
   if (!Object.hasOwn(declared, name))
     return instance.deadLetter(input, unknownName(instance, 'signal', name, Object.keys(declared)))
@@ -23,8 +24,12 @@ export function receiveSignal(instance: Instance, input: Input, name: string, ra
   if (!payload.ok) return instance.deadLetter(input, payload.error)
   if (!ensureRunning(instance, input)) return
   const handler = signals.get(name)
-  if (handler !== undefined)
-    return instance.enqueue({ input, run: () => discard(handler(instance.context, payload.value)) })
+  if (handler !== undefined) {
+    if (!concurrent.has(name))
+      return instance.enqueue({ input, run: () => discard(handler(instance.context, payload.value)) })
+    const context = new InstanceContext(instance, input.seq)
+    return instance.startBeside({ input, run: () => discard(handler(context, payload.value)) })
+  }
   post(instance, input, name, raw)
 }
 

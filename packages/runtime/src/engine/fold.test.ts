@@ -40,6 +40,8 @@ const Entity = defineWorkflow('entity', {
     parent: type<number>(),
     brood: type<number>(),
     ask: type<number>(),
+    beside: type<number>(),
+    finish: type<number>(),
   },
   updates: { take: { input: type<number>(), output: type<{ left: number }>() } },
   activities: { call: { input: type<number>(), output: type<number>() } },
@@ -92,6 +94,16 @@ const entity = implement(Entity, {
     },
     draw: (ctx) => void ctx.state.log.push(ctx.uuid(), Math.random(), Date.now()),
     done: (ctx, n) => ctx.complete(n),
+    async beside(ctx, n) {
+      ctx.state.log.push(['beside', n])
+      ctx.state.sum += await ctx.activities.call(n)
+      if (n % 8 === 7) ctx.continueAsNew()
+      if (n % 8 === 6) await ctx.sleep(n)
+    },
+    async finish(ctx, n) {
+      ctx.complete(n)
+      await ctx.sleep(n)
+    },
     async renew(ctx, n) {
       ctx.continueAsNew(undefined, { state: { ...ctx.state, log: [['renewed', n]] } })
       if (n % 2 === 0) ctx.state.sum += await ctx.activities.call(n)
@@ -130,6 +142,7 @@ const entity = implement(Entity, {
       ctx.workflow(Flow, ctx.id).signalWithStart({ signal: { name: 'bump', payload: n } })
     },
   },
+  concurrent: ['beside', 'finish'],
   updates: {
     take(ctx, n) {
       ctx.state.sum -= n
@@ -378,6 +391,8 @@ function nameOf(key: InstanceKey, what: number): string {
     'ask',
   ]
   if (what >= 98) return 'boom'
+  if (what >= 88 && what < 93) return 'beside'
+  if (what === 93) return 'finish'
   if (what >= 94 && what < 97) return 'renew'
   return what === 97 ? 'done' : (names[what % names.length] as string)
 }
