@@ -156,4 +156,18 @@ describe('handlers of concurrent signals', () => {
       }),
     ).toThrow(expect.objectContaining({ code: 'INVALID_DEFINITION' }))
   })
+
+  it('are told TERMINATED with the one in the slot when the instance is terminated', async () => {
+    const bench = new InstanceBench(ship)
+    await bench.send('signal', 'pack', 'a', { id: 'one', reply: '_INBOX.one' })
+    await bench.send('signal', 'check', 'b', { id: 'two', reply: '_INBOX.two' })
+    await bench.send('admin', 'terminate', undefined, { id: 'end' })
+    const told = bench.effects.flatMap((effect) => (effect.kind === 'reply' ? [effect] : []))
+    expect(told.map(({ inbox, payload }) => [inbox, payload.outcome])).toMatchObject([
+      ['_INBOX.one', { ok: false, error: { code: 'TERMINATED' } }],
+      ['_INBOX.two', { ok: false, error: { code: 'TERMINATED' } }],
+    ])
+    expect(bench.instance.data.phase.kind).toBe('closed')
+    expect(bench.instance.isQuiescent).toBe(true)
+  })
 })

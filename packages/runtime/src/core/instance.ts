@@ -127,7 +127,8 @@ export class Instance {
       return this.enqueue(job)
     this.#beside.add(job)
     this.#call(job.run, (result) => {
-      this.#beside.delete(job)
+      // It was abandoned.
+      if (!this.#beside.delete(job)) return
       this.#jobEnded(job, result)
       this.#pump()
     })
@@ -175,15 +176,17 @@ export class Instance {
   }
 
   /**
-   * Asks for the close of the instance now, whatever runs or waits in it. Gives the input whose handler had begun, and those whose handlers will
+   * Asks for the close of the instance now, whatever runs or waits in it. Gives the inputs whose handlers had begun, and those whose handlers will
    * not begin. What is behind a close that was asked for earlier stays behind it.
    */
-  abandon(outcome: Outcome): { readonly begun: Input | undefined; readonly waiting: readonly Input[] } {
+  abandon(outcome: Outcome): { readonly begun: readonly Input[]; readonly waiting: readonly Input[] } {
     const behindSeq = this.closing?.behindSeq ?? this.requireTurn().seq
-    const begun = this.#slot?.input
+    const jobs = this.#slot === undefined ? [...this.#beside] : [this.#slot, ...this.#beside]
+    const begun = jobs.map(({ input }) => input)
     const waiting = this.#queue.filter(({ input }) => input.seq <= behindSeq).map(({ input }) => input)
     this.#queue = this.#queue.filter(({ input }) => input.seq > behindSeq)
     this.#slot = undefined
+    this.#beside.clear()
     this.#forgetCode()
     this.closing = { ending: { kind: 'close', outcome: copyResult(outcome) }, behindSeq }
     return { begun, waiting }

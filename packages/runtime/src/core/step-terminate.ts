@@ -23,7 +23,7 @@ export function stepTerminate(instance: Instance, input: Input): void {
     'TERMINATED',
   )
   const { begun, waiting } = instance.abandon({ ok: false, error })
-  if (begun !== undefined) instance.finish(begun, { ok: false, error })
+  for (const one of begun) instance.finish(one, { ok: false, error })
   for (const one of waiting) {
     if (one.kind === 'timer') instance.emit({ kind: 'ignored', input: one })
     else instance.deadLetter(one, error)
