@@ -76,6 +76,26 @@ export async function handles(carillon: Carillon): Promise<void> {
   // @ts-expect-error -- the payload is missing
   await loyalty.signalWithStart({ input: { email: 'a@b' }, signal: { name: 'purchase' } })
 
+  await loyalty.start({ email: 'a@b' }, { ifRunning: 'terminate', ifClosed: 'fail', startDelay: '2 days' })
+  // @ts-expect-error -- no such unit
+  await loyalty.start({ email: 'a@b' }, { startDelay: '2 fortnights' })
+  // @ts-expect-error -- no such rule
+  await loyalty.start({ email: 'a@b' }, { ifClosed: 'use' })
+  const both = await loyalty.updateWithStart(
+    { input: { email: 'a@b' }, update: { name: 'redeem', input: { points: 1 } } },
+    { id: 'u', ifRunning: 'use', ifClosed: 'fail', timeoutMs: 100 },
+  )
+  isSame<typeof both, { left: number }>(true)
+  await loyalty.updateWithStart({ input: { email: 'a@b' }, update: { name: 'reset' } })
+  // @ts-expect-error -- the start's input is missing
+  await loyalty.updateWithStart({ update: { name: 'reset' } })
+  // @ts-expect-error -- wrong input of the update
+  await loyalty.updateWithStart({ input: { email: 'a@b' }, update: { name: 'redeem', input: { point: 1 } } })
+  // @ts-expect-error -- the update's input is missing
+  await loyalty.updateWithStart({ input: { email: 'a@b' }, update: { name: 'redeem' } })
+  await loyalty.terminate()
+  await loyalty.terminate('no longer needed', { id: 't', wait: 'applied' })
+
   const redeemed = await loyalty.update('redeem', { points: 3 }, { id: 'r', timeoutMs: 100 })
   isSame<typeof redeemed, { left: number }>(true)
   const reset = await loyalty.update('reset')

@@ -19,13 +19,16 @@ export type { AnyShape } from './target.ts'
 export {
   type Accepted,
   type NamedSignal,
+  type NamedUpdate,
   type ReadOptions,
   type ResultOf,
   type SendOptions,
   type SignalWithStart,
   type StartArgs,
   type StartOptions,
+  type StartRules,
   type UpdateOptions,
   type UpdateResult,
+  type UpdateWithStart,
   WorkflowHandle,
 } from './workflow-handle.ts'

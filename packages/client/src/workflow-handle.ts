@@ -2,6 +2,7 @@
 import type {
   Args,
   ContractShape,
+  Duration,
   FieldOf,
   InputOf,
   OutputOf,
@@ -12,7 +13,7 @@ import type {
   UpdateNames,
   UpdateOf,
 } from '@carillon/runtime'
-import { fromErrorData, validate } from '@carillon/runtime'
+import { fromErrorData, toMs, validate } from '@carillon/runtime'
 import type { Description, Outcome, RpcRequest, StartPayload } from '@carillon/runtime/protocol'
 
 import { Deadline } from './deadline.ts'
@@ -35,10 +36,20 @@ export interface SendOptions {
   readonly traceparent?: string | undefined
 }
 
-export interface StartOptions extends SendOptions {
-  /** When the instance runs already: `fail` (the default of `start`) tells a sender that waits ALREADY_STARTED, `use` goes on with it. */
-  readonly ifRunning?: 'fail' | 'use' | undefined
+/** What a start does to what is there. */
+export interface StartRules {
+  /**
+   * When the instance runs already: `fail` (the default of `start`) tells a sender that waits ALREADY_STARTED, `use` goes on with it, `terminate`
+   * ends it as failed and starts anew, in the same step.
+   */
+  readonly ifRunning?: 'fail' | 'use' | 'terminate' | undefined
+  /** When it has run and closed: `restart` begins a new life, `fail` tells a sender that waits CLOSED. Default: as its type says, or `restart`. */
+  readonly ifClosed?: 'restart' | 'fail' | undefined
+  /** How long a new life waits before it does anything; inputs wait behind it, in order. */
+  readonly startDelay?: Duration | undefined
 }
+
+export interface StartOptions extends SendOptions, StartRules {}
 
 export interface UpdateOptions {
   readonly id?: string | undefined
@@ -82,6 +93,19 @@ export type NamedSignal<Shape extends ContractShape> = {
       : { readonly name: Name; readonly payload: InputOf<SignalSchema<Shape, Name>> }
 }[SignalNames<Shape>]
 
+/** One update by name with its input; optional where the schema takes `undefined`. */
+export type NamedUpdate<Shape extends ContractShape, Name extends UpdateNames<Shape>> =
+  PayloadArgs<FieldOf<UpdateOf<Shape, Name>, 'input'>> extends [input: infer Input]
+    ? { readonly name: Name; readonly input: Input }
+    : { readonly name: Name; readonly input?: PayloadArgs<FieldOf<UpdateOf<Shape, Name>, 'input'>>[0] }
+
+/** What `updateWithStart` sends as one input; `input` is optional where the schema takes `undefined`. */
+export type UpdateWithStart<Shape extends ContractShape, Name extends UpdateNames<Shape>> = {
+  readonly update: NamedUpdate<Shape, Name>
+} & (StartArgs<Shape> extends [input: infer Input]
+  ? { readonly input: Input }
+  : { readonly input?: StartArgs<Shape>[0] })
+
 /** What `signalWithStart` sends as one input; `input` is optional where the schema takes `undefined`. */
 export type SignalWithStart<Shape extends ContractShape> = {
   readonly signal: NamedSignal<Shape>
@@ -124,7 +148,7 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
    */
   async start(...args: [...StartArgs<Shape>, options?: StartOptions]): Promise<Accepted> {
     const [input, options = {}] = args as readonly unknown[] as [unknown, StartOptions?]
-    return this.#start(input, undefined, options.ifRunning ?? 'fail', options)
+    return this.#send(this.#startInput(input, 'fail', options, {}), options)
   }
 
   /**
@@ -153,7 +177,7 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
       signal.payload,
       `signal ${signal.name} of ${this.type}`,
     )
-    return this.#start(input, { name: signal.name, payload: signal.payload }, options.ifRunning ?? 'use', options)
+    return this.#send(this.#startInput(input, 'use', options, { signal }), options)
   }
 
   /**
@@ -175,9 +199,27 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
       id: options.id,
       traceparent: options.traceparent,
     } as const
-    const applied = await this.#session.sendAndWait(input, options.timeoutMs ?? OUTCOME_TIMEOUT_MS)
-    this.#saw(applied.seq)
-    return valueOf(applied.outcome) as UpdateResult<Shape, Name>
+    return (await this.#outcomeOf(input, options)) as UpdateResult<Shape, Name>
+  }
+
+  /**
+   * Starts the instance unless it runs, and sends it an update, as ONE input; gives what the update's handler returns. An update that its contract
+   * refuses starts nothing; one that its validator refuses leaves the instance started. Throws as `update`.
+   */
+  async updateWithStart<Name extends UpdateNames<Shape>>(
+    both: UpdateWithStart<Shape, Name>,
+    options: UpdateOptions & StartRules = {},
+  ): Promise<UpdateResult<Shape, Name>> {
+    const { input, update } = both as {
+      readonly input?: unknown
+      readonly update: { readonly name: string; readonly input?: unknown }
+    }
+    validate(payloadSchema(this.#target, 'update', update.name), update.input, `update ${update.name} of ${this.type}`)
+    const start = this.#startInput(input, 'use', options, { update })
+    return (await this.#outcomeOf(
+      { ...start, id: options.id, traceparent: options.traceparent },
+      options,
+    )) as UpdateResult<Shape, Name>
   }
 
   /**
@@ -234,16 +276,40 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
     return this.#send({ target: this.#target, kind: 'admin', name: 'resume', payload: undefined }, options)
   }
 
-  async #start(
+  /**
+   * Ends the instance at once, as failed with TERMINATED: handlers in progress do not come to their end, inputs that wait behind them become dead
+   * letters.
+   *
+   * @param reason becomes part of the outcome; at most 500 characters.
+   * @throws as `signal`. @throws CLOSED or NOT_FOUND, with `wait: 'applied'`, when it does not run.
+   */
+  async terminate(reason?: string, options: SendOptions = {}): Promise<Accepted> {
+    const payload = reason === undefined ? undefined : { reason }
+    return this.#send({ target: this.#target, kind: 'admin', name: 'terminate', payload }, options)
+  }
+
+  #startInput(
     input: unknown,
-    signal: StartPayload['signal'],
-    ifRunning: 'fail' | 'use',
-    options: StartOptions,
-  ): Promise<Accepted> {
+    ifRunningDefault: 'fail' | 'use',
+    { ifRunning = ifRunningDefault, ifClosed, startDelay }: StartRules,
+    more: Pick<StartPayload, 'signal' | 'update'>,
+  ): OutgoingInput {
     const { shape } = this.#target
     if (shape !== undefined) validate(shape.input, input, `the start of ${this.type}`)
-    const payload: StartPayload = { input, ifRunning, ...(signal === undefined ? {} : { signal }) }
-    return this.#send({ target: this.#target, kind: 'start', payload }, options)
+    const payload: StartPayload = {
+      input,
+      ifRunning,
+      ...(ifClosed === undefined ? {} : { ifClosed }),
+      ...(startDelay === undefined ? {} : { delayMs: toMs(startDelay) }),
+      ...more,
+    }
+    return { target: this.#target, kind: 'start', payload }
+  }
+
+  async #outcomeOf(input: OutgoingInput, { timeoutMs }: UpdateOptions): Promise<unknown> {
+    const applied = await this.#session.sendAndWait(input, timeoutMs ?? OUTCOME_TIMEOUT_MS)
+    this.#saw(applied.seq)
+    return valueOf(applied.outcome)
   }
 
   async #send(input: OutgoingInput, { id, traceparent, wait, timeoutMs }: SendOptions): Promise<Accepted> {

@@ -87,6 +87,44 @@ describe('accepted inputs', () => {
     })
   })
 
+  it('sends start and update as one input, with the rules of the start, and gives what the update returns', async () => {
+    cluster.script.onInput = ({ reply }) => cluster.reply(reply, 7, { ok: true, value: { left: 7 } })
+    const handle = carillon.workflow(Loyalty, 'both')
+    const redeemed = await handle.updateWithStart(
+      { input: { email: 'a@b' }, update: { name: 'redeem', input: { points: 3 } } },
+      { ifClosed: 'fail', startDelay: '2 seconds', id: 'u' },
+    )
+    expect(redeemed).toEqual({ left: 7 })
+    expect(cluster.inputs[0]).toMatchObject({
+      kind: 'start',
+      id: 'u',
+      payload: {
+        input: { email: 'a@b' },
+        ifRunning: 'use',
+        ifClosed: 'fail',
+        delayMs: 2000,
+        update: { name: 'redeem', input: { points: 3 } },
+      },
+    })
+    expect(
+      await codeFrom(
+        handle.updateWithStart({ input: { email: 'a@b' }, update: { name: 'redeem', input: { points: 0.5 } } }),
+      ),
+    ).toBe('INVALID_PAYLOAD')
+    expect(await codeFrom(handle.start({ email: 'a@b' }, { startDelay: -1 }))).toBe('INVALID_DURATION')
+    expect(cluster.inputs).toHaveLength(1)
+  })
+
+  it('sends the command to terminate with its reason', async () => {
+    await carillon.workflow(Loyalty, 'ended').terminate('no longer needed')
+    await until('the input is seen', () => cluster.inputs.length === 1)
+    expect(cluster.inputs[0]).toMatchObject({
+      kind: 'admin',
+      name: 'terminate',
+      payload: { reason: 'no longer needed' },
+    })
+  })
+
   it('hands trace context on, and refuses what is none', async () => {
     const handle = carillon.workflow(Loyalty, 'traced')
     const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'

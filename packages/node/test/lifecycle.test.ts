@@ -5,7 +5,7 @@ import { join } from 'node:path'
 
 import { type Carillon, connect } from '@carillon/client'
 import { type CarillonNode, openNode } from '@carillon/node'
-import { defineWorkflow, implement, implementActivities, type } from '@carillon/runtime'
+import { codeOf, defineWorkflow, implement, implementActivities, type } from '@carillon/runtime'
 import { silentLogger } from '@carillon/runtime/ports'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
@@ -46,6 +46,18 @@ const rollout = implement(Rollout, {
   concurrent: ['pause', 'proceed'],
   queries: { state: ({ done, isPaused }) => ({ done: [...done], isPaused }) },
 })
+const Order = defineWorkflow('order', {
+  input: type<{ total: number } | undefined>(),
+  result: type<number>(),
+  signals: { close: type<void>() },
+  updates: { add: { input: type<number>(), output: type<number>() } },
+})
+const order = implement(Order, {
+  retention: 300,
+  state: (input) => ({ total: input?.total ?? 0 }),
+  on: { close: (ctx) => ctx.complete(ctx.state.total) },
+  updates: { add: (ctx, n) => (ctx.state.total += n) },
+})
 let letInstall: () => void = () => {}
 const installed = new Promise<void>((resolve) => (letInstall = resolve))
 const installs = implementActivities(Rollout, { install: () => installed })
@@ -60,7 +72,7 @@ describe('the life of an instance', () => {
       servers: server.url,
       name: 'node',
       dataDir: join(dir, 'node'),
-      workflows: { implementations: [feed, rollout], activities: [installs] },
+      workflows: { implementations: [feed, rollout, order], activities: [installs] },
       logger: silentLogger,
     })
   beforeAll(async () => {
@@ -105,5 +117,46 @@ describe('the life of an instance', () => {
     await handle.signal('proceed', undefined, { wait: 'applied' })
     await deployed
     expect(await handle.query('state')).toEqual({ done: ['a', 'b'], isPaused: false })
+  })
+
+  it('starts by its rules: update-with-start, terminate what runs, refuse what has closed, wait for a delay', async () => {
+    const handle = carillon.workflow(Order, 'o')
+    const add = (n: number, ifRunning: 'use' | 'terminate'): Promise<number> =>
+      handle.updateWithStart({ input: { total: 10 }, update: { name: 'add', input: n } }, { ifRunning })
+    expect(await add(1, 'use')).toBe(11)
+    expect(await add(1, 'use')).toBe(12)
+    expect(await add(5, 'terminate')).toBe(15)
+    expect(await handle.describe()).toMatchObject({ incarnation: 2, status: 'running' })
+    await handle.terminate('enough', { wait: 'applied' })
+    await expect(handle.result()).rejects.toMatchObject({
+      code: 'TERMINATED',
+      message: 'order/o was terminated: enough',
+    })
+    await expect(handle.start(undefined, { ifClosed: 'fail', wait: 'applied' })).rejects.toMatchObject({
+      code: 'CLOSED',
+    })
+
+    const later = carillon.workflow(Order, 'later')
+    await later.start({ total: 1 }, { startDelay: 200, wait: 'applied' })
+    const { timers, timeMs } = await later.describe()
+    expect(timers).toEqual([{ name: 'sleep', dueMs: timeMs + 200 }])
+    expect(await later.update('add', 1)).toBe(2)
+    expect((await later.describe()).timeMs).toBeGreaterThanOrEqual(timeMs + 200)
+  })
+
+  it('is forgotten when its retention is over, also by a node that was restarted meanwhile', async () => {
+    const handle = carillon.workflow(Order, 'gone')
+    await handle.start({ total: 3 })
+    await handle.signal('close')
+    expect(await handle.result()).toBe(3)
+    await restart()
+    await expect
+      .poll(() => handle.describe().then(() => 'known', codeOf), { timeout: 20_000, interval: 50 })
+      .toBe('NOT_FOUND')
+    const listed = async (): Promise<readonly string[]> =>
+      (await carillon.list({ type: 'order' })).rows.map(({ id }) => id)
+    await expect.poll(listed, { timeout: 20_000, interval: 50 }).not.toContain('gone')
+    await handle.start({ total: 4 }, { ifClosed: 'fail', wait: 'applied' })
+    expect(await handle.describe()).toMatchObject({ incarnation: 1, status: 'running' })
   })
 })

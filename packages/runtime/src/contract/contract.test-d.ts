@@ -231,3 +231,23 @@ export const withChildren = implement(Device, {
     set: () => {},
   },
 })
+
+export const kept = implement(Loyalty, {
+  ifClosed: 'fail',
+  retention: '30 days',
+  state: () => ({}),
+  on: { purchase: () => {}, close: () => {} },
+  updates: { redeem: () => ({ left: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+})
+
+export const wrongRetention = implement(Loyalty, {
+  // @ts-expect-error -- no such rule
+  ifClosed: 'use',
+  // @ts-expect-error -- no such unit
+  retention: '2 fortnights',
+  state: () => ({}),
+  on: { purchase: () => {}, close: () => {} },
+  updates: { redeem: () => ({ left: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+})

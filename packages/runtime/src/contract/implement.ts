@@ -77,6 +77,10 @@ interface CommonSpec<Shape extends ContractShape, State, Timers extends string, 
   readonly state: (input: StartInput<Shape, Auto>) => State
   /** True for instances that simply exist: the first signal or update starts one. Its input is undefined then. */
   readonly startOnSignal?: Auto
+  /** What a start without `ifClosed`, and with `startOnSignal` a signal or update, does to an instance that has closed; default `restart`. */
+  readonly ifClosed?: 'restart' | 'fail'
+  /** How long a closed instance is remembered, result and known ids included; then it is as if it had never been. Default: for ever. */
+  readonly retention?: Duration
   /** Input ids that each instance remembers, so that a repeat changes nothing; default 10,000, at most 1,000,000. */
   readonly knownIdsMax?: number
   readonly timers?: { readonly [Name in Timers]: TimerSpec<Shape, State, Timers> }
@@ -136,6 +140,9 @@ export interface Implementation {
   readonly contract: Contract
   readonly createState: (input: unknown) => unknown
   readonly startOnSignal: boolean
+  readonly ifClosed: 'restart' | 'fail'
+  /** Undefined: for ever. */
+  readonly retentionMs: number | undefined
   readonly knownIdsMax: number
   readonly signals: ReadonlyMap<string, Handler>
   /** Names among `signals`. */
@@ -179,6 +186,8 @@ export function implement<
     contract,
     createState: loose.state,
     startOnSignal: loose.startOnSignal ?? false,
+    ifClosed: loose.ifClosed ?? 'restart',
+    retentionMs: loose.retention === undefined ? undefined : toMs(loose.retention),
     knownIdsMax: known,
     signals: signals as ReadonlyMap<string, Handler>,
     concurrent: new Set(loose.concurrent),
@@ -197,6 +206,8 @@ export function isImplementation(value: unknown): value is Implementation {
 interface LooseSpec {
   readonly state: (input: unknown) => unknown
   readonly startOnSignal?: boolean
+  readonly ifClosed?: 'restart' | 'fail'
+  readonly retention?: Duration
   readonly knownIdsMax?: number
   readonly on?: Readonly<Record<string, unknown>>
   readonly concurrent?: readonly string[]

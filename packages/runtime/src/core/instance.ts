@@ -28,6 +28,8 @@ import type { LiveChild } from './children.ts'
 export interface Job {
   readonly input: Input
   readonly run: () => unknown
+  /** True where throwing UpdateRejected is an answer, and not a bug. */
+  readonly isUpdate?: boolean
 }
 
 /** How a life ends: for good, or in another one. */
@@ -177,19 +179,23 @@ export class Instance {
 
   /**
    * Asks for the close of the instance now, whatever runs or waits in it. Gives the inputs whose handlers had begun, and those whose handlers will
-   * not begin. What is behind a close that was asked for earlier stays behind it.
+   * not begin. What is behind a close that was asked for earlier stays behind it, and in front of `behind`.
    */
-  abandon(outcome: Outcome): { readonly begun: readonly Input[]; readonly waiting: readonly Input[] } {
+  abandon(
+    outcome: Outcome,
+    behind: readonly Input[] = [],
+  ): { readonly begun: readonly Input[]; readonly waiting: readonly Input[] } {
     const behindSeq = this.closing?.behindSeq ?? this.requireTurn().seq
     const jobs = this.#slot === undefined ? [...this.#beside] : [this.#slot, ...this.#beside]
-    const begun = jobs.map(({ input }) => input)
     const waiting = this.#queue.filter(({ input }) => input.seq <= behindSeq).map(({ input }) => input)
-    this.#queue = this.#queue.filter(({ input }) => input.seq > behindSeq)
+    const later = behind.map((input): Job => ({ input, run: () => undefined }))
+    this.#queue = [...this.#queue.filter(({ input }) => input.seq > behindSeq), ...later]
     this.#slot = undefined
     this.#beside.clear()
     this.#forgetCode()
-    this.closing = { ending: { kind: 'close', outcome: copyResult(outcome) }, behindSeq }
-    return { begun, waiting }
+    // Nothing of the queue is in front of this close.
+    this.closing = { ending: { kind: 'close', outcome: copyResult(outcome) }, behindSeq: 0 }
+    return { begun: jobs.map(({ input }) => input), waiting }
   }
 
   /** Records how an input ended, and tells whoever waits for it. */
@@ -275,7 +281,7 @@ export class Instance {
   #jobEnded(job: Job, result: Settled): void {
     if (result.ok) return this.finish(job.input, { ok: true, value: result.value })
     const { error } = result
-    if (codeOf(error) === 'UPDATE_REJECTED' && job.input.kind === 'update')
+    if (codeOf(error) === 'UPDATE_REJECTED' && job.isUpdate === true)
       return this.finish(job.input, { ok: false, error: toPlainError(error, 'UPDATE_REJECTED') })
     if (codeOf(error) !== 'WORKFLOW_FAILED') return this.poisonWith(error)
     const outcome: Outcome = { ok: false, error: toPlainError(error, 'WORKFLOW_FAILED') }

@@ -4,6 +4,7 @@ import { type ActivityPayload, decodePayload, type Input, type TimerPayload } fr
 import { type EffectId, isEffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { parsePayload } from './parse-payload.ts'
+import { forget } from './retention.ts'
 import { armTimer, nextPeriod } from './timers.ts'
 
 /** Applies the result of an activity, once; a later one, or one for an unknown call, is ignored. */
@@ -33,6 +34,7 @@ export function stepTimer(instance: Instance, input: Input): void {
     return instance.emit({ kind: 'timer', id, name: named?.[0] ?? 'sleep', dueMs })
   instance.emit({ kind: 'timer-done', id, dueMs })
   if (named === undefined) return fireSleep(instance, id)
+  if (instance.data.phase.kind === 'closed') return forget(instance)
   fireNamed(instance, input, named[0], dueMs)
 }
 

@@ -37,7 +37,8 @@ export function receiveSignal(instance: Instance, input: Input, name: string, ra
 export function ensureRunning(instance: Instance, input: Input): boolean {
   const { phase } = instance.data
   if (phase.kind === 'running') return true
-  if (instance.implementation.startOnSignal) {
+  const { startOnSignal, ifClosed } = instance.implementation
+  if (startOnSignal && (phase.kind === 'absent' || ifClosed === 'restart')) {
     beginLife(instance, undefined)
     return true
   }
@@ -76,7 +77,7 @@ function discard(value: unknown): unknown {
 function closed(instance: Instance): ErrorData {
   return {
     code: 'CLOSED',
-    message: `${instance.type}/${instance.id} is closed: start it again first, or declare startOnSignal`,
+    message: `${instance.type}/${instance.id} is closed: start it again first, or let its type start by itself after a close`,
   }
 }
 

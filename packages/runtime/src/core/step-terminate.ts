@@ -1,9 +1,10 @@
 /** The command `terminate`: the instance closes as failed at this input, whatever runs or waits in it. */
-import { CarillonError, type ErrorData, toErrorData } from '../errors.ts'
+import { CarillonError, type ErrorData } from '../errors.ts'
 import { decodePayload, type Input, quote, type TerminatePayload } from '../protocol/index.ts'
 import { isParentLink } from './children.ts'
 import type { Instance } from './instance.ts'
 import { parsePayload } from './parse-payload.ts'
+import { terminate } from './terminate.ts'
 
 /**
  * Handlers in progress, and those that wait behind them, do not come to their end: their senders are told TERMINATED, and inputs that no handler
@@ -18,16 +19,7 @@ export function stepTerminate(instance: Instance, input: Input): void {
     return instance.finish(input, { ok: true })
   }
   if (instance.data.phase.kind !== 'running') return instance.finish(input, { ok: false, error: notRunning(instance) })
-  const error = toErrorData(
-    new CarillonError('TERMINATED', `${instance.type}/${instance.id} was terminated: ${reason}`),
-    'TERMINATED',
-  )
-  const { begun, waiting } = instance.abandon({ ok: false, error })
-  for (const one of begun) instance.finish(one, { ok: false, error })
-  for (const one of waiting) {
-    if (one.kind === 'timer') instance.emit({ kind: 'ignored', input: one })
-    else instance.deadLetter(one, error)
-  }
+  terminate(instance, reason)
   instance.finish(input, { ok: true })
 }
 

@@ -1,7 +1,7 @@
 /** Updates: validated, then handled like signals, but their value goes back to the sender. */
 import { validate } from '../contract/schema.ts'
 import type { UpdateHandler } from '../contract/implement.ts'
-import { CarillonError, UpdateRejected } from '../errors.ts'
+import { CarillonError, type ErrorData, UpdateRejected } from '../errors.ts'
 import { decodePayload, encodeValue, type Input } from '../protocol/index.ts'
 import { copyResult } from './copy-result.ts'
 import type { Instance } from './instance.ts'
@@ -11,20 +11,39 @@ import { parsePayload } from './parse-payload.ts'
 import { ensureRunning, unknownName } from './step-signal.ts'
 
 export function stepUpdate(instance: Instance, input: Input): void {
+  const raw = parsePayload(() => decodePayload(input.payload, input.encoding))
+  const update = raw.ok ? parseUpdate(instance, input.name, raw.value) : raw
+  if (!update.ok) return instance.deadLetter(input, update.error)
+  if (ensureRunning(instance, input)) enqueueUpdate(instance, input, update)
+}
+
+/** An update whose name is known and whose payload fits. */
+interface ParsedUpdate {
+  readonly ok: true
+  readonly run: () => unknown
+}
+
+/** Looks at an update before anything happens because of it. */
+export function parseUpdate(
+  instance: Instance,
+  name: string,
+  raw: unknown,
+): ParsedUpdate | { readonly ok: false; readonly error: ErrorData } {
   const { contract, updates } = instance.implementation
-  const handler = updates.get(input.name)
+  const handler = updates.get(name)
   const declared = contract.shape.updates ?? {}
-  if (handler === undefined)
-    return instance.deadLetter(input, unknownName(instance, 'update', input.name, Object.keys(declared)))
-  const schemas = declared[input.name]
-  const payload = parsePayload(() =>
-    validate(schemas?.input, decodePayload(input.payload, input.encoding), `the update ${input.name}`),
-  )
-  if (!payload.ok) return instance.deadLetter(input, payload.error)
-  if (!ensureRunning(instance, input)) return
+  if (handler === undefined) return { ok: false, error: unknownName(instance, 'update', name, Object.keys(declared)) }
+  const schemas = declared[name]
+  const payload = parsePayload(() => validate(schemas?.input, raw, `the update ${name}`))
+  if (!payload.ok) return payload
   const finish = (value: unknown): unknown =>
-    keepable(validate(schemas?.output, value, `the output of update ${input.name}`), input.name)
-  instance.enqueue({ input, run: () => runUpdate(instance, handler, payload.value, finish) })
+    keepable(validate(schemas?.output, value, `the output of update ${name}`), name)
+  return { ok: true, run: () => runUpdate(instance, handler, payload.value, finish) }
+}
+
+/** Runs the update in its turn; `input` is what carried it. */
+export function enqueueUpdate(instance: Instance, input: Input, { run }: ParsedUpdate): void {
+  instance.enqueue({ input, run, isUpdate: true })
 }
 
 function runUpdate(

@@ -15,6 +15,7 @@ import type { Instance } from './instance.ts'
 import { emptyData } from './instance-data.ts'
 import { stepAdmin } from './step-admin.ts'
 import { renew, takeUpRenewal } from './renewal.ts'
+import { armRetention } from './retention.ts'
 import { stepChild } from './step-child.ts'
 import { runTimer, stepActivity, stepTimer } from './step-result.ts'
 import { stepSignal } from './step-signal.ts'
@@ -193,5 +194,6 @@ function close(instance: Instance, outcome: Outcome): void {
   data.sleeps = new Map()
   const startedMs = data.phase.kind === 'absent' ? turn.nowMs : data.phase.startedMs
   data.phase = { kind: 'closed', startedMs, seq: turn.seq, timeMs: turn.nowMs, outcome }
+  armRetention(instance)
   instance.emit({ kind: 'closed', seq: turn.seq })
 }

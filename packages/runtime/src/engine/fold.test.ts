@@ -156,14 +156,17 @@ const entity = implement(Entity, {
 })
 
 const Flow = defineWorkflow('flow', {
+  updates: { peek: { output: type<number>() } },
   signals: { go: type<number>(), item: type<number>(), bump: type<number>() },
   activities: { call: { input: type<number>(), output: type<number>() } },
 })
 
 const flow = implement(Flow, {
   startOnSignal: true,
+  retention: 20,
   state: () => ({ sum: 0, log: [] as unknown[] }),
   on: { bump: (ctx, n) => void (ctx.state.sum += n) },
+  updates: { peek: (ctx) => ctx.state.sum },
   async run(ctx) {
     for (;;) {
       const { name, payload: n } = await (n3() === 0 ? ctx.receive() : ctx.receive('go', 'item'))
@@ -300,7 +303,7 @@ const move: fc.Arbitrary<Move> = fc.record({
 })
 
 /** The inputs that a program of moves comes to: results and firings are those that the instances then wait for. */
-async function inputsOf(moves: readonly Move[]): Promise<readonly Keyed[]> {
+async function inputsOf(moves: readonly Move[], canForget = true): Promise<readonly Keyed[]> {
   const fold = new Fold()
   const inputs: Keyed[] = []
   let timeMs = 1_000_000
@@ -328,8 +331,9 @@ async function inputsOf(moves: readonly Move[]): Promise<readonly Keyed[]> {
     const activity = [...(data?.activities.keys() ?? [])][argument % 3]
     const call = [...(data?.calls ?? [])][argument % 3]
     const child = [...(data?.children.keys() ?? [])][argument % 3]
+    const isKept = data?.phase.kind === 'closed' && !canForget
     const timer = [
-      ...(data?.timers.values() ?? []),
+      ...(isKept ? [] : (data?.timers.values() ?? [])),
       ...[...(data?.sleeps ?? [])].map(([effect, dueMs]) => ({ effect, dueMs })),
     ][argument % 3]
     const isOfChild = what < 50 && what % 5 >= 3
@@ -353,8 +357,9 @@ async function inputsOf(moves: readonly Move[]): Promise<readonly Keyed[]> {
         what % 2 === 0 ? { ok: false, error: { code: 'TERMINATED', message: 'no' } } : { ok: true, value: argument }
       childResults += 1
       await push(key, 'child', 'flow', { effect: child, outcome }, `child/${child}`)
-    } else if (what < 54) await push(key, 'admin', what === 53 && argument > 20 ? 'terminate' : 'resume', undefined)
-    else if (what < 56) await push(key, 'start', '', { ifRunning: 'use' }, inputId)
+    } else if (what < 53) await push(key, 'admin', 'resume', undefined)
+    else if (what === 53) await push(key, 'admin', 'terminate', { reason: 'enough' }, inputId)
+    else if (what < 56) await push(key, 'start', '', startOf(key, argument), inputId)
     else if (what < 58) await push(key, 'signal', 'nope', 1, inputId)
     else
       await push(
@@ -366,6 +371,18 @@ async function inputsOf(moves: readonly Move[]): Promise<readonly Keyed[]> {
       )
   }
   return inputs
+}
+
+function startOf(key: InstanceKey, argument: number): unknown {
+  const update = typeTokenOf(key) === 'flow' ? { name: 'peek' } : { name: 'take', input: argument }
+  const starts = [
+    { ifRunning: 'use' },
+    { ifRunning: 'use', update },
+    { ifRunning: 'terminate', ifClosed: 'fail', update },
+    { ifRunning: 'terminate', delayMs: argument },
+    { ifClosed: 'fail', signal: { name: 'bump', payload: argument } },
+  ]
+  return starts[argument % starts.length]
 }
 
 function nameOf(key: InstanceKey, what: number): string {
@@ -474,7 +491,12 @@ describe('the fold', () => {
         fc.array(fc.tuple(fc.nat(59), fc.nat(59), fc.boolean()), { minLength: 5, maxLength: 20 }),
         async (program, repeats) => {
           // Every sender gives an id, and none is used twice.
-          const inputs = (await inputsOf(program.map((one) => ({ ...one, id: undefined })))).map(({ key, input }) => ({
+          const inputs = (
+            await inputsOf(
+              program.map((one) => ({ ...one, id: undefined })),
+              false,
+            )
+          ).map(({ key, input }) => ({
             key,
             input: withId(input),
           }))

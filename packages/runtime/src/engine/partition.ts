@@ -150,8 +150,8 @@ export class Partition {
       throw new CarillonError(code, message)
     }
     const resident = this.#residents.get(key) ?? (await this.#load(key, implementation))
-    if (resident.exists) return resident
-    this.#drop(resident)
+    if (!resident.isAbsent) return resident
+    if (!resident.exists && resident.isClean) this.#drop(resident)
     return undefined
   }
 

@@ -54,6 +54,8 @@ export class Resident {
   weight = RESIDENT_BYTES
   #saved: Summary | undefined
   #hasTail = false
+  /** Set from the batch that removes the instance until that is in the store: inputs up to here are of what was forgotten. */
+  #forgottenSeq = 0
 
   private constructor(partition: Partition, key: InstanceKey, implementation: Implementation) {
     this.partition = partition
@@ -86,7 +88,12 @@ export class Resident {
 
   /** False when there is nothing to keep: the instance has never been started. */
   get exists(): boolean {
-    return this.#saved !== undefined || this.instance.data.phase.kind !== 'absent' || this.suspension !== undefined
+    return this.#saved !== undefined || this.#forgottenSeq > 0 || !this.isAbsent
+  }
+
+  /** It was never started, or is forgotten. */
+  get isAbsent(): boolean {
+    return this.instance.data.phase.kind === 'absent' && this.suspension === undefined
   }
 
   /** Everything is in the store: it may leave memory. */
@@ -128,7 +135,8 @@ export class Resident {
       return
     }
     const quiescent = this.suspension === undefined && this.instance.isQuiescent
-    if (quiescent) this.#collectData(store, writes)
+    if (quiescent && this.isAbsent) this.#collectNothing(store, writes)
+    else if (quiescent) this.#collectData(store, writes)
     else {
       const { base } = this.instance
       if (base !== undefined) this.#collectBase(base, store, writes)
@@ -142,6 +150,19 @@ export class Resident {
   /** The batch that held `committing` is in the store. */
   committed(): void {
     this.committing = []
+    this.#forgottenSeq = 0
+  }
+
+  /** The instance is forgotten: nothing of it stays in the store. */
+  #collectNothing(store: OrderedStore, writes: Write[]): void {
+    writes.push({ table: 'record', key: recordKey(this.partition, this.key), value: undefined })
+    for (const table of ['tail', 'ids'] as const)
+      for (const { key } of store.range(table, instanceRange(this.partition, this.key)))
+        writes.push({ table, key, value: undefined })
+    this.#saved = undefined
+    this.#hasTail = false
+    this.#forgottenSeq = this.instance.data.seq
+    this.weight = RESIDENT_BYTES
   }
 
   #collectData(store: OrderedStore, writes: Write[]): void {
@@ -272,7 +293,7 @@ export class Resident {
 
   #coveredInStore(store: OrderedStore): number {
     const saved = store.get('record', recordKey(this.partition, this.key))
-    return saved === undefined ? 0 : decodeSummary(saved).coveredSeq
+    return saved === undefined ? this.#forgottenSeq : decodeSummary(saved).coveredSeq
   }
 }
 

@@ -51,12 +51,21 @@ export interface Input {
 /** Payload of a `start` input. */
 export interface StartPayload {
   readonly input?: unknown
-  /** What to do when the instance is running already: refuse (the sender is told ALREADY_STARTED), or go on with the one that runs. */
-  readonly ifRunning?: 'fail' | 'use'
+  /**
+   * What to do when the instance is running already: refuse (the sender is told ALREADY_STARTED), go on with the one that runs, or terminate that
+   * first.
+   */
+  readonly ifRunning?: 'fail' | 'use' | 'terminate'
+  /** What to do when it has run and closed: start a new life, or refuse (the sender is told CLOSED). Default: the type's. */
+  readonly ifClosed?: 'restart' | 'fail'
+  /** How long a new life waits before it does anything, in milliseconds. */
+  readonly delayMs?: number
   /** A signal applied right behind the start, in the same turn: signal-with-start. */
   readonly signal?: { readonly name: string; readonly payload?: unknown }
   /** The instance whose child this is, and its effect that the result answers. Goes with `ifRunning: 'fail'`. */
   readonly parent?: { readonly key: string; readonly effect: string }
+  /** An update run right behind the start, in the same turn: update-with-start. Its value is the outcome. Not together with `signal`. */
+  readonly update?: { readonly name: string; readonly input?: unknown }
 }
 
 /** Payload of the command `terminate`. */
