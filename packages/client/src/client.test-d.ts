@@ -93,6 +93,10 @@ export async function handles(carillon: Carillon): Promise<void> {
   await loyalty.updateWithStart({ input: { email: 'a@b' }, update: { name: 'redeem', input: { point: 1 } } })
   // @ts-expect-error -- the update's input is missing
   await loyalty.updateWithStart({ input: { email: 'a@b' }, update: { name: 'redeem' } })
+  await loyalty.cancel()
+  await loyalty.cancel('changed my mind', { wait: 'applied' })
+  // @ts-expect-error -- the reason is a text
+  await loyalty.cancel(5)
   await loyalty.terminate()
   await loyalty.terminate('no longer needed', { id: 't', wait: 'applied' })
 

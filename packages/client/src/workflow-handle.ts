@@ -288,6 +288,18 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
     return this.#send({ target: this.#target, kind: 'admin', name: 'terminate', payload }, options)
   }
 
+  /**
+   * Asks the instance to cancel: what its `run` waits for rejects with CANCELLED, so that it can clean up and end. Without a `run` the instance closes as
+   * failed once the handlers in progress are done.
+   *
+   * @param reason becomes part of the error; at most 500 characters.
+   * @throws as `signal`. @throws CLOSED or NOT_FOUND, with `wait: 'applied'`, when it does not run. Its end is told by `result`.
+   */
+  async cancel(reason?: string, options: SendOptions = {}): Promise<Accepted> {
+    const payload = reason === undefined ? undefined : { reason }
+    return this.#send({ target: this.#target, kind: 'cancel', payload }, options)
+  }
+
   #startInput(
     input: unknown,
     ifRunningDefault: 'fail' | 'use',

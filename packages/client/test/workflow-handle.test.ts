@@ -115,6 +115,12 @@ describe('accepted inputs', () => {
     expect(cluster.inputs).toHaveLength(1)
   })
 
+  it('sends a request to cancel with its reason', async () => {
+    await carillon.workflow(Loyalty, 'ended').cancel('changed my mind')
+    await until('the input is seen', () => cluster.inputs.length === 1)
+    expect(cluster.inputs[0]).toMatchObject({ kind: 'cancel', payload: { reason: 'changed my mind' } })
+  })
+
   it('sends the command to terminate with its reason', async () => {
     await carillon.workflow(Loyalty, 'ended').terminate('no longer needed')
     await until('the input is seen', () => cluster.inputs.length === 1)

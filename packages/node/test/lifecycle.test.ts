@@ -58,6 +58,36 @@ const order = implement(Order, {
   on: { close: (ctx) => ctx.complete(ctx.state.total) },
   updates: { add: (ctx, n) => (ctx.state.total += n) },
 })
+const Trip = defineWorkflow('trip', {
+  queries: { log: { output: type<string[]>() } },
+  activities: { book: { input: type<string>(), output: type<string>() } },
+})
+const trip = implement(Trip, {
+  state: () => ({ log: [] as string[] }),
+  queries: { log: ({ log }) => [...log] },
+  async run(ctx) {
+    try {
+      await ctx.activities.book('flight')
+    } catch (error) {
+      const refund = await ctx.scope((inner) => inner.activities.book('refund'), { cancellable: false })
+      ctx.state.log.push(refund)
+      throw error
+    }
+  },
+})
+const attempts: string[] = []
+const bookings = implementActivities(Trip, {
+  book: (what, { signal }) => {
+    attempts.push(`begin ${what}`)
+    if (what === 'refund') return 'refunded'
+    return new Promise((_, reject) => {
+      signal.addEventListener('abort', () => {
+        attempts.push(`abort ${what} ${codeOf(signal.reason)}`)
+        reject(signal.reason as Error)
+      })
+    })
+  },
+})
 let letInstall: () => void = () => {}
 const installed = new Promise<void>((resolve) => (letInstall = resolve))
 const installs = implementActivities(Rollout, { install: () => installed })
@@ -72,7 +102,7 @@ describe('the life of an instance', () => {
       servers: server.url,
       name: 'node',
       dataDir: join(dir, 'node'),
-      workflows: { implementations: [feed, rollout, order], activities: [installs] },
+      workflows: { implementations: [feed, rollout, order, trip], activities: [installs, bookings] },
       logger: silentLogger,
     })
   beforeAll(async () => {
@@ -142,6 +172,19 @@ describe('the life of an instance', () => {
     expect(timers).toEqual([{ name: 'sleep', dueMs: timeMs + 200 }])
     expect(await later.update('add', 1)).toBe(2)
     expect((await later.describe()).timeMs).toBeGreaterThanOrEqual(timeMs + 200)
+  })
+
+  it('is cancelled through the client: the activity is aborted, run cleans up, also after a restart', async () => {
+    const handle = carillon.workflow(Trip, 't')
+    await handle.start()
+    await expect.poll(() => attempts).toEqual(['begin flight'])
+    await restart()
+    await expect.poll(() => attempts.slice(1)).toEqual(['abort flight CLOSING', 'begin flight'])
+    await handle.cancel('ill', { wait: 'applied' })
+    await expect(handle.result()).rejects.toMatchObject({ code: 'CANCELLED', message: 'trip/t was cancelled: ill' })
+    expect(await handle.query('log')).toEqual(['refunded'])
+    expect(attempts.slice(3).toSorted()).toEqual(['abort flight CLOSED', 'begin refund'])
+    await expect(handle.cancel(undefined, { wait: 'applied' })).rejects.toMatchObject({ code: 'CLOSED' })
   })
 
   it('is forgotten when its retention is over, also by a node that was restarted meanwhile', async () => {

@@ -17,6 +17,7 @@ export const ERROR_CODES = {
   ALREADY_STARTED: 'terminal',
   CLOSED: 'terminal',
   TERMINATED: 'terminal',
+  CANCELLED: 'terminal',
   WORKFLOW_FAILED: 'terminal',
   UPDATE_REJECTED: 'terminal',
   HANDLER_FAILED: 'terminal',

@@ -115,6 +115,21 @@ export interface Context<Shape extends ContractShape = ContractShape, State = un
   condition(predicate: () => boolean, timeout?: Duration): Promise<boolean>
   /** The next signal of these names (of any, without names) that no handler takes, in the journal's order. */
   receive<Name extends SignalNames<Shape> = SignalNames<Shape>>(...names: Name[]): Promise<Received<Shape, Name>>
+  /** True once this life was asked to cancel (`cancel` of its handle). */
+  readonly cancelled: boolean
+  /**
+   * Runs a part of `run` or of a handler in a scope of its own; use the `ctx` that it is given for what shall belong to it. When the scope is
+   * cancelled, every wait in it rejects and what it waited for is let go: activities are aborted. A cancel request cancels the scope of `run`, and so
+   * all those within it.
+   *
+   * @param options.timeout the scope is cancelled after this, with TIMEOUT. @param options.cancellable false: a cancel from outside does not reach
+   * into it, for cleaning up. Default true.
+   * @throws CANCELLED in a wait, or at once, when the scope is cancelled from outside.
+   */
+  scope<T>(
+    fn: (ctx: Context<Shape, State, Timers>) => Promise<T> | T,
+    options?: { readonly timeout?: Duration; readonly cancellable?: boolean },
+  ): Promise<T>
   /** Closes the instance with a result, once the handlers in progress are done. */
   complete(
     ...args: unknown extends Result<Shape>

@@ -119,6 +119,23 @@ export const continuing = implement(Loyalty, {
   run: async (ctx, input) => ((await ctx.receive('close')).name === 'close' ? ctx.continueAsNew(input) : { points: 1 }),
 })
 
+export const scoped = implement(Loyalty, {
+  state: () => ({ seen: 0 }),
+  updates: { redeem: () => ({ left: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+  async run(ctx) {
+    const { receipt } = await ctx.scope((inner) => inner.activities.notifyPartner({ level: 'gold' }), {
+      timeout: '1 minute',
+      cancellable: false,
+    })
+    // @ts-expect-error -- no such unit
+    await ctx.scope((inner) => inner.sleep(1), { timeout: '1 fortnight' })
+    // @ts-expect-error -- a cancel request comes from outside
+    ctx.cancelled = true
+    return { points: ctx.cancelled ? 0 : receipt.length }
+  },
+})
+
 export const wrongRun = implement(Loyalty, {
   state: () => ({}),
   updates: { redeem: () => ({ left: 1 }) },

@@ -17,7 +17,7 @@ export function beginLifeLater(instance: Instance, start: Input, input: unknown,
   const silent: Input = { ...start, id: undefined, reply: undefined }
   const wait = async (): Promise<void> => {
     await instance.context.sleep(delayMs)
-    go(instance, input)
+    if (instance.closing === undefined) go(instance, input)
   }
   instance.enqueue({ input: silent, run: wait })
 }

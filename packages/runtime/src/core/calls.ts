@@ -58,7 +58,8 @@ export function call(
   const id = instance.requireTurn().nextEffectId()
   send(instance, { target, inputKind: 'update', name, payload: input }, id)
   calls.add(id)
-  return instance.waits.forEffect(id)
+  // Scopes do not reach it: what was asked of another instance is not taken back.
+  return instance.waits.forEffect(id, undefined)
 }
 
 /** What an update of this instance is to carry as its reply address. */

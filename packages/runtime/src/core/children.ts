@@ -69,7 +69,7 @@ function startChild(
     ...senderTo(instance, contract, id),
     result() {
       instance.requireTurn()
-      result ??= live.outcome === undefined ? instance.waits.forEffect(effect) : settled(live.outcome)
+      result ??= live.outcome === undefined ? instance.waits.forEffect(effect, undefined) : settled(live.outcome)
       return result
     },
   }

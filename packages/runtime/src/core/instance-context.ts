@@ -29,6 +29,7 @@ import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
 import { toPlainError } from './plain-error.ts'
 import { parseRenewal } from './renewal.ts'
+import { Scope } from './scope.ts'
 import { senderTo } from './sender.ts'
 import { armTimer, disarmTimer } from './timers.ts'
 
@@ -41,14 +42,17 @@ export class InstanceContext implements Context {
   readonly #instance: Instance
   /** The input of the concurrent handler that this is for; undefined for all others, of which one runs at a time. */
   readonly #seq: number | undefined
+  /** Undefined where nothing can cancel. */
+  readonly #scope: Scope | undefined
   #activities: ActivityCalls<object> | undefined
   #timers: Readonly<Record<string, TimerControl>> | undefined
   #log: InstanceLog | undefined
   #children: Children | undefined
 
-  constructor(instance: Instance, seq?: number) {
+  constructor(instance: Instance, seq?: number, scope?: Scope) {
     this.#instance = instance
     this.#seq = seq
+    this.#scope = scope
   }
 
   get type(): string {
@@ -113,14 +117,17 @@ export class InstanceContext implements Context {
   }
 
   async sleep(duration: Duration): Promise<void> {
-    await this.#instance.waits.forEffect(this.#startSleep(duration))
+    this.#requireUncancelled()
+    await this.#instance.waits.forEffect(this.#startSleep(duration), this.#scope)
   }
 
-  condition(predicate: () => boolean, timeout?: Duration): Promise<boolean> {
+  async condition(predicate: () => boolean, timeout?: Duration): Promise<boolean> {
     const instance = this.#instance
     instance.requireTurn()
-    if (predicate()) return Promise.resolve(true)
-    return instance.waits.forCondition(predicate, timeout === undefined ? undefined : this.#startSleep(timeout))
+    this.#requireUncancelled()
+    if (predicate()) return true
+    const expiry = timeout === undefined ? undefined : this.#startSleep(timeout)
+    return instance.waits.forCondition(predicate, expiry, this.#scope)
   }
 
   async receive(...names: string[]): Promise<Received<object, never>> {
@@ -136,10 +143,12 @@ export class InstanceContext implements Context {
           `the signal ${quote(name)} of ${instance.type} has a handler, so receive never gets it`,
         )
     }
+    this.#requireUncancelled()
     const wanted = new Set(names)
     const { mailbox } = instance.data
     const index = mailbox.findIndex((waiting) => wanted.size === 0 || wanted.has(waiting.name))
-    const input = index === -1 ? await instance.waits.forSignal(wanted) : (mailbox.splice(index, 1)[0] as Input)
+    const input =
+      index === -1 ? await instance.waits.forSignal(wanted, this.#scope) : (mailbox.splice(index, 1)[0] as Input)
     instance.finish(input, { ok: true })
     // Validated when it came in; decoding it again gives the same.
     const payload = validate(
@@ -163,6 +172,49 @@ export class InstanceContext implements Context {
     this.#instance.requireTurn()
     this.#instance.requestRenewal(parseRenewal(this.#instance, input, options), this.#seq)
     return CONTINUED_AS_NEW
+  }
+
+  get cancelled(): boolean {
+    this.#instance.requireTurn()
+    return this.#instance.isCancelled
+  }
+
+  async scope<T>(
+    fn: (ctx: Context) => Promise<T> | T,
+    { timeout, cancellable = true }: { readonly timeout?: Duration; readonly cancellable?: boolean } = {},
+  ): Promise<T> {
+    const instance = this.#instance
+    instance.requireTurn()
+    if (cancellable) this.#requireUncancelled()
+    const scope = new Scope(this.#scope, !cancellable)
+    const expiry = timeout === undefined ? undefined : this.#startSleep(timeout)
+    if (expiry !== undefined)
+      instance.waits.forEffect(expiry, undefined).then(
+        () =>
+          scope.cancel(
+            instance,
+            new CarillonError('TIMEOUT', `the scope was not done within ${toMs(timeout ?? 0)} ms`),
+          ),
+        () => {},
+      )
+    try {
+      return await fn(new InstanceContext(instance, this.#seq, scope))
+    } finally {
+      if (expiry !== undefined) this.#dropSleep(expiry)
+    }
+  }
+
+  #requireUncancelled(): void {
+    if (this.#scope?.error !== undefined) throw this.#scope.error
+  }
+
+  #dropSleep(id: EffectId): void {
+    const instance = this.#instance
+    const dueMs = instance.data.sleeps.get(id)
+    if (dueMs === undefined) return
+    instance.data.sleeps.delete(id)
+    instance.waits.forget(id)
+    instance.emit({ kind: 'timer-done', id, dueMs })
   }
 
   #startSleep(duration: Duration): EffectId {
@@ -192,6 +244,7 @@ export class InstanceContext implements Context {
   #startActivity(name: string, input: unknown, options: ActivityOptions | undefined): Promise<unknown> {
     const instance = this.#instance
     const turn = instance.requireTurn()
+    if (this.#scope?.error !== undefined) return Promise.reject(this.#scope.error)
     checkLimit('activities', instance.data.activities.size, INSTANCE_LIMITS.activities)
     const bytes = encodeValue(input)
     if (bytes.length > PAYLOAD_BYTES_MAX)
@@ -202,7 +255,7 @@ export class InstanceContext implements Context {
     const id = turn.nextEffectId()
     instance.data.activities.set(id, name)
     instance.emit({ kind: 'activity', id, name, input: bytes, options: copyValue(options) })
-    return instance.waits.forEffect(id)
+    return instance.waits.forEffect(id, this.#scope)
   }
 
   #makeTimers(): Readonly<Record<string, TimerControl>> {

@@ -21,6 +21,7 @@ import { emptyData, INSTANCE_LIMITS, type InstanceData } from './instance-data.t
 import { toPlainError } from './plain-error.ts'
 import type { Base } from './renewal.ts'
 import type { Turn } from './turn.ts'
+import { Scope } from './scope.ts'
 import { Waits } from './waits.ts'
 import type { LiveChild } from './children.ts'
 
@@ -66,6 +67,10 @@ export class Instance {
   readonly #beside = new Set<Job>()
   #queue: Job[] = []
   #mainRuns = false
+  /** The scope of `run`, while it runs. */
+  mainScope: Scope | undefined
+  /** Whether this life was asked to cancel. */
+  isCancelled = false
   /** Senders of repeats that wait for the outcome of the first input with their id. */
   #repeats = new Map<string, Input[]>()
 
@@ -142,11 +147,14 @@ export class Instance {
     this.#mainRuns = true
     // Whatever belongs to an earlier life of the instance is told apart by the waits it was born with.
     const life = this.waits
+    this.mainScope = new Scope()
+    const context = new InstanceContext(this, undefined, this.mainScope)
     this.#call(
-      () => main(this.context, input),
+      () => main(context, input),
       (result) => {
         if (life !== this.waits) return
         this.#mainRuns = false
+        this.mainScope = undefined
         this.#mainEnded(result)
       },
     )
@@ -249,6 +257,8 @@ export class Instance {
 
   #forgetCode(): void {
     this.#mainRuns = false
+    this.mainScope = undefined
+    this.isCancelled = false
     this.waits = new Waits()
     this.liveChildren = new Map()
   }
@@ -300,7 +310,9 @@ export class Instance {
         },
         seq,
       )
-    if (codeOf(result.error) !== 'WORKFLOW_FAILED') return this.poisonWith(result.error)
+    const code = codeOf(result.error)
+    const isCancel = code === 'CANCELLED' && this.isCancelled
+    if (code !== 'WORKFLOW_FAILED' && !isCancel) return this.poisonWith(result.error)
     this.requestClose({ ok: false, error: toPlainError(result.error, 'WORKFLOW_FAILED') }, seq)
   }
 

@@ -18,6 +18,7 @@ import { renew, takeUpRenewal } from './renewal.ts'
 import { armRetention } from './retention.ts'
 import { stepChild } from './step-child.ts'
 import { runTimer, stepActivity, stepTimer } from './step-result.ts'
+import { stepCancel } from './step-cancel.ts'
 import { stepSignal } from './step-signal.ts'
 import { stepStart } from './step-start.ts'
 import { stepUpdate } from './step-update.ts'
@@ -124,6 +125,8 @@ function dispatch(instance: Instance, input: Input): void {
       return stepSignal(instance, input)
     case 'update':
       return stepUpdate(instance, input)
+    case 'cancel':
+      return stepCancel(instance, input)
     case 'admin':
       return stepAdmin(instance, input)
     default:

@@ -3,7 +3,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
 import { digestOf, installGuards } from '../core/index.ts'
-import { defineWorkflow, implement, type } from '../index.ts'
+import { codeOf, defineWorkflow, implement, type } from '../index.ts'
 import type { Table, Write } from '../ports/index.ts'
 import {
   decodeValue,
@@ -172,6 +172,8 @@ const flow = implement(Flow, {
       const { name, payload: n } = await (n3() === 0 ? ctx.receive() : ctx.receive('go', 'item'))
       ctx.state.log.push(name, n)
       if (n % 4 === 0) ctx.state.sum += await ctx.activities.call(n)
+      if (n % 4 === 3)
+        await ctx.scope((inner) => inner.activities.call(n), { timeout: n, cancellable: n % 8 === 3 }).catch(codeOf)
       if (n % 4 === 1) await ctx.sleep(n)
       if (n % 4 === 3)
         ctx.state.log.push(
@@ -358,8 +360,10 @@ async function inputsOf(moves: readonly Move[], canForget = true): Promise<reado
       childResults += 1
       await push(key, 'child', 'flow', { effect: child, outcome }, `child/${child}`)
     } else if (what < 53) await push(key, 'admin', 'resume', undefined)
-    else if (what === 53) await push(key, 'admin', 'terminate', { reason: 'enough' }, inputId)
-    else if (what < 56) await push(key, 'start', '', startOf(key, argument), inputId)
+    else if (what === 53) {
+      if (argument % 2 === 0) await push(key, 'admin', 'terminate', { reason: 'enough' }, inputId)
+      else await push(key, 'cancel', '', undefined, inputId)
+    } else if (what < 56) await push(key, 'start', '', startOf(key, argument), inputId)
     else if (what < 58) await push(key, 'signal', 'nope', 1, inputId)
     else
       await push(

@@ -35,7 +35,7 @@ export interface Input {
   /** The server's time of storing, milliseconds since the epoch. */
   readonly timeMs: number
   readonly kind: InputKind
-  /** Signal, update, activity, timer or command name, or a child's type; empty for `start`. */
+  /** Signal, update, activity, timer or command name, or a child's type; empty for `start` and `cancel`. */
   readonly name: string
   /** The sender's idempotency key, or undefined when it gave none. */
   readonly id: string | undefined

@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
 import { encodeToken } from './ids.ts'
-import { INPUT_KINDS, parseKey, Subjects, typeTokenOf } from './subjects.ts'
+import { INPUT_KINDS, type InputKind, parseKey, Subjects, typeTokenOf } from './subjects.ts'
 
 const subjects = new Subjects('shop', 64)
 const id = fc
@@ -11,23 +11,25 @@ const id = fc
   // oxlint-disable-next-line no-control-regex -- control characters are not valid in ids
   .filter((text) => text.isWellFormed() && Buffer.byteLength(text) <= 200 && !/[\u0000-\u001f\u007f-\u009f]/.test(text))
 
+const isNameless = (kind: InputKind): boolean => kind === 'start' || kind === 'cancel'
+
 describe('log subjects', () => {
   it('parse to what they were made of', () => {
     fc.assert(
       fc.property(id, id, fc.constantFrom(...INPUT_KINDS), id, (type, instance, kind, name) => {
         const typeToken = encodeToken(type)
         const idToken = encodeToken(instance)
-        const subject = subjects.log(typeToken, idToken, kind, kind === 'start' ? undefined : encodeToken(name))
+        const subject = subjects.log(typeToken, idToken, kind, isNameless(kind) ? undefined : encodeToken(name))
         const key = `${typeToken}.${idToken}` as const
         expect(subjects.parseLog(subject)).toEqual({
           partition: subjects.partitionOf(typeToken, idToken),
           key,
           kind,
-          name: kind === 'start' ? '' : name,
+          name: isNameless(kind) ? '' : name,
         })
         expect(parseKey(key)).toEqual({ type, id: instance })
         expect(typeTokenOf(key)).toBe(typeToken)
-        if (kind !== 'start')
+        if (!isNameless(kind))
           expect(subjects.logOfKey(subjects.partitionOf(typeToken, idToken), key, kind, encodeToken(name))).toBe(
             subject,
           )

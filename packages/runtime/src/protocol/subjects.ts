@@ -3,7 +3,17 @@ import { checkNamespace, decodeToken, type Token } from './ids.ts'
 import { type Partition, partitionOf } from './partition.ts'
 
 /** The kinds of input, as they stand in a log subject. */
-export const INPUT_KINDS = ['start', 'signal', 'update', 'activity', 'timer', 'child', 'answer', 'admin'] as const
+export const INPUT_KINDS = [
+  'start',
+  'signal',
+  'update',
+  'activity',
+  'timer',
+  'child',
+  'answer',
+  'cancel',
+  'admin',
+] as const
 export type InputKind = (typeof INPUT_KINDS)[number]
 
 /** An instance's address within a partition: `<type token>.<id token>`. Sorts by type, then by id. */
@@ -16,7 +26,7 @@ export interface InstanceAddress {
   readonly key: InstanceKey
 }
 
-/** What a log subject says. `name` is empty for `start`. */
+/** What a log subject says. `name` is empty for `start` and `cancel`. */
 export interface LogSubject {
   readonly partition: Partition
   readonly key: InstanceKey
@@ -136,7 +146,7 @@ export class Subjects {
     const tokens = subject.slice(this.#logPrefix.length).split('.')
     const [partition, type, id, kind, name] = tokens
     if (partition === undefined || type === undefined || id === undefined || kind === undefined) return undefined
-    if (tokens.length !== (kind === 'start' ? 4 : 5) || !isInputKind(kind)) return undefined
+    if (tokens.length !== (kind === 'start' || kind === 'cancel' ? 4 : 5) || !isInputKind(kind)) return undefined
     if (!isCanonical(type) || !isCanonical(id)) return undefined
     const expected = this.partitionOf(type, id)
     if (partition !== String(expected)) return undefined

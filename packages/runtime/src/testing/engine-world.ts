@@ -170,7 +170,7 @@ export class EngineWorld {
       encodeToken(type),
       encodeToken(id),
       kind,
-      kind === 'start' ? undefined : encodeToken(name),
+      kind === 'start' || kind === 'cancel' ? undefined : encodeToken(name),
     )
     const own: Record<string, string> = { [HEADERS.encoding]: 'msgpack', ...headers }
     if (inputId !== undefined) own[HEADERS.id] = inputId

@@ -1,0 +1,35 @@
+/** Cancel requests: they reach `run`, which may clean up, go on, or end; without `run` the instance closes behind the handlers in progress. */
+import { CarillonError, type ErrorData, toErrorData } from '../errors.ts'
+import { decodePayload, type Input, quote } from '../protocol/index.ts'
+import type { Instance } from './instance.ts'
+import { parsePayload } from './parse-payload.ts'
+
+/** Characters of a reason: it becomes part of the outcome. */
+const REASON_CHARS_MAX = 500
+
+export function stepCancel(instance: Instance, input: Input): void {
+  const payload = parsePayload(() => decodePayload(input.payload, input.encoding))
+  if (!payload.ok) return instance.deadLetter(input, payload.error)
+  const { reason } = (payload.value ?? {}) as { readonly reason?: unknown }
+  if (reason !== undefined && (typeof reason !== 'string' || reason.length > REASON_CHARS_MAX))
+    return instance.deadLetter(input, {
+      code: 'INVALID_PAYLOAD',
+      message: `the reason ${quote(reason)} is not a text of at most ${REASON_CHARS_MAX} characters`,
+    })
+  if (instance.data.phase.kind !== 'running') return instance.finish(input, { ok: false, error: notRunning(instance) })
+  // This life ends already: the request is for what comes behind.
+  if (instance.closing !== undefined) return instance.enqueue({ input, run: () => undefined })
+  const because = reason === undefined ? '' : `: ${reason}`
+  const error = new CarillonError('CANCELLED', `${instance.type}/${instance.id} was cancelled${because}`)
+  instance.isCancelled = true
+  if (instance.mainScope === undefined)
+    instance.requestClose({ ok: false, error: toErrorData(error, 'CANCELLED') }, input.seq)
+  else instance.mainScope.cancel(instance, error)
+  instance.finish(input, { ok: true })
+}
+
+function notRunning({ type, id, data }: Instance): ErrorData {
+  return data.phase.kind === 'closed'
+    ? { code: 'CLOSED', message: `${type}/${id} is closed already: there is nothing to cancel` }
+    : { code: 'NOT_FOUND', message: `there is no instance ${type}/${id} to cancel` }
+}
