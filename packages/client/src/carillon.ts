@@ -2,11 +2,19 @@
 import type { Contract, ContractShape } from '@carillon/runtime'
 import type { ClusterRecord } from '@carillon/runtime/protocol'
 
+import {
+  type DeadLetter,
+  type DeadLetterOptions,
+  readDeadLetter,
+  readDeadLetters,
+  redrive,
+  type RedriveOptions,
+} from './dead-letters.ts'
 import { type InstancePage, listInstances, type ListOptions } from './list-instances.ts'
 import type { Session } from './session.ts'
 import { type SignalItem, signalMany, type SignalManyOptions, type SignalManyResult } from './signal-many.ts'
 import type { AnyShape } from './target.ts'
-import { WorkflowHandle } from './workflow-handle.ts'
+import { type Accepted, WorkflowHandle } from './workflow-handle.ts'
 
 /** Made by `connect`. It survives reconnects; one is enough for a process. */
 export class Carillon {
@@ -49,6 +57,32 @@ export class Carillon {
   /** One page of the instances of the cluster, in a stable order. Rows are as of the moment each partition was read. */
   list(options: ListOptions = {}): Promise<InstancePage> {
     return listInstances(this.#session, options)
+  }
+
+  /**
+   * The inputs that no instance took, in the order in which they were stored, up to their end at the time of the call. After a crash one may be
+   * stored twice: both have one `originSeq`.
+   *
+   * @throws INVALID_ID, CONFIG_INVALID when the options make no sense. @throws TIMEOUT when the server gives no answer.
+   */
+  deadLetters(options: DeadLetterOptions = {}): AsyncIterableIterator<DeadLetter> {
+    return readDeadLetters(this.#session, options)
+  }
+
+  /** One dead letter. @throws NOT_FOUND when there is none. @throws TIMEOUT when the server gives no answer. */
+  deadLetter(seq: number): Promise<DeadLetter> {
+    return readDeadLetter(this.#session, seq)
+  }
+
+  /**
+   * Sends the input of a dead letter to its instance again, byte for byte, under a new id: `<its id>~<its seq in the journal>`. Doing it twice is a
+   * repeat. The letter stays where it is; an input that is refused again makes another one.
+   *
+   * @throws NOT_FOUND when there is no such letter. @throws CONFIG_INVALID when it is no start, signal or update of an instance. @throws as
+   * `WorkflowHandle.signal`.
+   */
+  redrive(deadSeq: number, options: RedriveOptions = {}): Promise<Accepted> {
+    return redrive(this.#session, deadSeq, options)
   }
 
   /** Undefined while there is room for more inputs, else a promise of it: a sender of many awaits it between calls. */

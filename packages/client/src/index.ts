@@ -6,6 +6,7 @@ export { Carillon } from './carillon.ts'
 export { connect, type ConnectOptions } from './connect.ts'
 export { type ConnectionTarget, type NatsOptions, openConnection } from './connection.ts'
 export { Deadline } from './deadline.ts'
+export type { DeadLetter, DeadLetterOptions, RedriveOptions } from './dead-letters.ts'
 export type { HistoryEntry, HistoryOptions } from './history.ts'
 export type { InstancePage, ListOptions } from './list-instances.ts'
 export type {

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { CarillonError, codeOf } from '@carillon/runtime'
 import {
   checkInputId,
+  type Encoding,
   encodeToken,
   encodeValue,
   HEADERS,
@@ -37,11 +38,21 @@ export interface OutgoingInput {
   /** Undefined for `start`. */
   readonly name?: string | undefined
   readonly payload: unknown
+  /** Goes out byte for byte, in place of `payload`. */
+  readonly raw?: RawPayload | undefined
   /** The idempotency key; made up when undefined. */
   readonly id?: string | undefined
   /** Inbox for the outcome. */
   readonly reply?: string | undefined
   readonly traceparent?: string | undefined
+}
+
+/** A payload as another sender has encoded it. */
+export interface RawPayload {
+  readonly bytes: Uint8Array
+  readonly encoding: Encoding
+  /** The version of its schema; undefined for the one of this release. */
+  readonly version: string | undefined
 }
 
 /** An input on its way: its id is known at once, its sequence when it is durable. */
@@ -94,10 +105,12 @@ export class InputSender {
     onStored: (ack: { readonly seq: number }) => void,
     onFailed: (error: unknown) => void,
   ): void {
-    const { target, kind, name } = input
+    const { target, kind, name, raw } = input
     const id = input.id === undefined ? this.#nextId() : checkInputId(input.id)
-    const payload = encodePayload(input.payload, () => formatInput(input))
-    const headers = formatHeaders(id, payload.length > 0, input.reply, input.traceparent)
+    const payload = raw === undefined ? encodePayload(input.payload, () => formatInput(input)) : raw.bytes
+    const encoding = payload.length === 0 ? undefined : (raw?.encoding ?? 'msgpack')
+    const headers = formatHeaders(id, encoding, input.reply, input.traceparent)
+    if (raw?.version !== undefined) headers[HEADERS.version] = raw.version
     this.#publisher.post(
       { subject: this.#subjectOf(target, kind, name), key: target.key, headers, payload },
       onStored,
@@ -158,12 +171,12 @@ export function encodePayload(value: unknown, what: () => string): Uint8Array {
 /** No version is sent: none means 1, and the header would cost every message 21 bytes. An empty payload needs no encoding either. */
 function formatHeaders(
   id: string,
-  hasPayload: boolean,
+  encoding: Encoding | undefined,
   reply: string | undefined,
   traceparent: string | undefined,
-): Readonly<Record<string, string>> {
+): Record<string, string> {
   const headers: Record<string, string> = { [HEADERS.id]: id }
-  if (hasPayload) headers[HEADERS.encoding] = 'msgpack'
+  if (encoding === 'msgpack') headers[HEADERS.encoding] = encoding
   if (reply !== undefined) headers[HEADERS.reply] = reply
   if (traceparent !== undefined) {
     if (!TRACEPARENT.test(traceparent))

@@ -107,6 +107,7 @@ async function createLog(nc: NatsConnection, subjects: Subjects): Promise<void> 
     allow_direct: true,
     allow_atomic: true,
   })
+  await manager.streams.add({ name: subjects.deadStream, subjects: [subjects.deadAll], allow_direct: true })
 }
 
 /** Writes a cluster's record as a node would; makes the bucket when there is none. */

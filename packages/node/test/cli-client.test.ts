@@ -170,6 +170,44 @@ describe('reads', () => {
   })
 })
 
+describe('dead letters', () => {
+  it('are listed, shown, and driven again, once', async () => {
+    const late = await carillon('start', 'counter', 'dead', '{"total": 1}', '--wait', 'applied')
+    expect(late.code).toBe(0)
+    const refused = await carillon('signal', 'counter', 'dead', 'nope', '{"n": 5}', '--id', 'o-1', '--wait', 'applied')
+    expect(errorLine(refused)).toMatch(/^error UNKNOWN_NAME: /)
+    const letters = (): Promise<string> => output('dead', 'list', '--type', 'counter', '--id', 'dead', '--json')
+    await expect.poll(letters, { timeout: 10_000 }).not.toBe('')
+    const letter = JSON.parse(await letters()) as { seq: number; originSeq: number }
+    expect(letter).toMatchObject({
+      type: 'counter',
+      id: 'dead',
+      kind: 'signal',
+      name: 'nope',
+      inputId: 'o-1',
+      reason: { code: 'UNKNOWN_NAME' },
+      payload: { n: 5 },
+    })
+    expect(await output('dead', 'list', '--type', 'counter', '--id', 'dead')).toMatch(
+      /^DEAD +TIME +TYPE +ID +INPUT +SEQ +REASON\n\d+ +\S+Z +counter +dead +signal nope +\d+ +UNKNOWN_NAME: /,
+    )
+    expect(await output('dead', 'list', '--type', 'nothing')).toBe('no dead letters\n')
+    const shown = await output('dead', 'show', String(letter.seq))
+    expect(shown).toMatch(/^instance +counter\/dead\ninput +signal nope\ninput id +o-1$/m)
+    expect(shown).toMatch(/^payload +\{"n":5\}$/m)
+    expect(await json('dead', 'show', String(letter.seq))).toEqual(letter)
+
+    const id = `o-1~${letter.originSeq}`
+    const redriven = await json('dead', 'redrive', String(letter.seq))
+    expect(redriven).toMatchObject({ deadSeq: letter.seq, id, duplicate: false })
+    const again = await carillon('dead', 'redrive', String(letter.seq), '--wait', 'applied')
+    expect(errorLine(again)).toMatch(/^error UNKNOWN_NAME: /)
+    const lines = async (): Promise<number> => (await letters()).trim().split('\n').length
+    await expect.poll(lines, { timeout: 10_000 }).toBe(2)
+    expect((await letters()).trim().split('\n').at(-1)).toContain(`"inputId":"${id}"`)
+  })
+})
+
 describe('what is refused', () => {
   it.each([
     [
@@ -190,6 +228,9 @@ describe('what is refused', () => {
     ['a missing argument', ['signal', 'counter', 'x'], 2, /^error CONFIG_INVALID: missing required argument 'name'/],
     ['an unknown command', ['singal'], 2, /^error CONFIG_INVALID: unknown command 'singal'.*signal/],
     ['a cursor that is none', ['list', '--after', 'x'], 2, /^error CONFIG_INVALID: after is "x"/],
+    ['a dead letter that is none', ['dead', 'show', '999999'], 1, /^error NOT_FOUND: .*carillon dead list/],
+    ['a dead letter without a number', ['dead', 'redrive', 'x'], 2, /^error CONFIG_INVALID: .*carillon dead list/],
+    ['dead letters of no type', ['dead', 'list', '--id', 'x'], 2, /^error CONFIG_INVALID: .*without a type/],
     ['an instance that is not there', ['query', 'counter', 'nobody', 'total'], 1, /^error NOT_FOUND: /],
     ['a query that nobody declared', ['query', 'counter', 'asked', 'totals'], 1, /^error UNKNOWN_NAME: .*total, plus/],
     [
@@ -222,7 +263,7 @@ describe('help', () => {
   })
 
   it('has an example for every command', async () => {
-    const commands = [...(await output('--help')).matchAll(/^ {2}([a-z]+) (?:\[|<)/gm)]
+    const commands = [...(await output('--help')).matchAll(/^ {2}([a-z]+) (?:\[|<| )/gm)]
       .map(([, name]) => name ?? '')
       .filter((name) => name !== 'help')
     expect(commands).toEqual(
@@ -238,6 +279,7 @@ describe('help', () => {
         'list',
         'history',
         'resume',
+        'dead',
         'doctor',
         'health',
       ]),

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 
 import { Command } from 'commander'
 
+import { addDeadCommands } from './dead-commands.ts'
 import { addDevCommand } from './dev-command.ts'
 import { addDoctorCommand } from './doctor-command.ts'
 import { EXIT_CODES_HELP } from './exit-codes.ts'
@@ -33,6 +34,7 @@ export function createProgram(): Command {
   addNodeCommand(program)
   addSendCommands(program)
   addReadCommands(program)
+  addDeadCommands(program)
   addHealthCommand(program)
   addDoctorCommand(program)
   return program

@@ -1,5 +1,12 @@
 /** A dead letter as a message: the input as it came, and why it was not applied. */
-import { HEADERS, INPUT_ID_BYTES_MAX, type Partition, type Subjects } from '../protocol/index.ts'
+import {
+  encodeToken,
+  HEADERS,
+  INPUT_ID_BYTES_MAX,
+  type Partition,
+  PROTOCOL_VERSION,
+  type Subjects,
+} from '../protocol/index.ts'
 import type { DeadLetter } from './pending-effect.ts'
 
 /** Header values are one line of ASCII; the text of a reason may quote anything. */
@@ -21,6 +28,8 @@ export function deadLetterMessage(
     [HEADERS.originSubject]: (subject ?? subjectOf(input.kind, input.name)).replace(UNSAFE, '?').slice(0, 500),
   }
   if (input.encoding === 'msgpack') headers[HEADERS.encoding] = input.encoding
+  // Driven again, it must not pass for a version that it is not.
+  if (input.version !== PROTOCOL_VERSION) headers[HEADERS.version] = input.version.replace(UNSAFE, '?').slice(0, 100)
   // It may be the very reason: a header that the connection refuses would hold back the letter for ever.
   if (input.id !== undefined) headers[HEADERS.id] = input.id.replace(CONTROL, '?').slice(0, INPUT_ID_BYTES_MAX)
   return {
@@ -31,5 +40,5 @@ export function deadLetterMessage(
 }
 
 function subjectOf(kind: string, name: string): string {
-  return name === '' ? kind : `${kind}.${name}`
+  return name === '' ? kind : `${kind}.${encodeToken(name)}`
 }

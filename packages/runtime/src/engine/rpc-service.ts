@@ -277,7 +277,7 @@ async function outcomeOf(partition: Partition, key: InstanceKey, id: string): Pr
       ok: false,
       error: {
         code: 'NOT_FOUND',
-        message: `the input ${quote(id)} was not applied by ${key}: look among the dead letters`,
+        message: `the input ${quote(id)} was not applied by ${key}: look among the dead letters (carillon dead list)`,
       },
     }
   }

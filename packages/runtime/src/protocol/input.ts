@@ -22,7 +22,7 @@ export const HEADERS = {
   reasonText: 'Carillon-Reason-Text',
   /** On dead letters: where the input stands in the journal. */
   originSeq: 'Carillon-Seq',
-  /** Kind and name of the input, or the whole subject where it names no instance. */
+  /** Kind and name of the input, as they stand in its subject, or the whole subject where that names no instance. */
   originSubject: 'Carillon-Subject',
 } as const
 

@@ -116,6 +116,20 @@ export class Subjects {
     return `${this.namespace}.dead.${partition}.${key}`
   }
 
+  /** The filter of dead letters: of one instance, of a type, or of all. */
+  deadOf(type?: Token, id?: Token): string {
+    if (type === undefined) return this.deadAll
+    if (id === undefined) return `${this.namespace}.dead.*.${type}.*`
+    return this.dead(this.partitionOf(type, id), `${type}.${id}`)
+  }
+
+  /** The instance of a dead letter's subject; undefined where it names none. */
+  parseDead(subject: string): InstanceKey | undefined {
+    const [partition, type, id, ...rest] = subject.slice(`${this.namespace}.dead.`.length).split('.')
+    if (partition === undefined || type === undefined || id === undefined || rest.length > 0) return undefined
+    return isCanonical(type) && isCanonical(id) ? `${type}.${id}` : undefined
+  }
+
   /** Dead letters of messages whose subject names no instance. */
   get deadMalformed(): string {
     return `${this.namespace}.dead.malformed`
