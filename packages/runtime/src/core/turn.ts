@@ -22,13 +22,13 @@ export class Turn {
   renewals = 0
   #index = 0
   #random: Random | undefined
-  #seed: string
+  /** Where it was taken up, if it was: random numbers begin anew there. */
+  #place: number | undefined
 
   constructor(key: InstanceKey, seq: number, nowMs: number) {
     this.key = key
     this.seq = seq
     this.nowMs = nowMs
-    this.#seed = `${key}/${seq}`
   }
 
   nextEffectId(): EffectId {
@@ -36,7 +36,7 @@ export class Turn {
   }
 
   get random(): Random {
-    this.#random ??= new Random(this.#seed)
+    this.#random ??= new Random(`${this.key}/${this.seq}${this.#place === undefined ? '' : `/${this.#place}`}`)
     return this.#random
   }
 
@@ -49,7 +49,7 @@ export class Turn {
 
   resumeAt(place: number): void {
     this.#index = place + 1
-    this.#seed = `${this.key}/${this.seq}/${place}`
+    this.#place = place
     this.#random = undefined
   }
 }
