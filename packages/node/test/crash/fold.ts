@@ -69,6 +69,6 @@ export class Fold implements FoldRecord {
   #applyTo(key: string, input: FoldInput): void {
     const instance = this.instances.get(key) ?? new FoldInstance(key, input.type, this)
     instance.apply(input)
-    if (instance.phase !== 'absent') this.instances.set(key, instance)
+    if (instance.phase !== 'absent' || instance.parked.length > 0) this.instances.set(key, instance)
   }
 }
