@@ -81,40 +81,32 @@ export class CarillonError extends Error {
   }
 }
 
-/** Thrown by workflow code to fail its instance on purpose. Anything else that is thrown is taken for a bug and suspends the instance. */
-export class WorkflowFailure extends Error {
-  override readonly name = 'WorkflowFailure'
-  readonly code = 'WORKFLOW_FAILED'
+/** What user code throws on purpose, with plain data to go with it. */
+abstract class Thrown extends Error {
   readonly details: unknown
 
   constructor(message: string, details?: unknown) {
     super(message)
     this.details = details
   }
+}
+
+/** Thrown by workflow code to fail its instance on purpose. Anything else that is thrown is taken for a bug and suspends the instance. */
+export class WorkflowFailure extends Thrown {
+  override readonly name = 'WorkflowFailure'
+  readonly code = 'WORKFLOW_FAILED'
 }
 
 /** Thrown by an update's validator or handler, before anything has changed, to refuse the update. The instance goes on untouched. */
-export class UpdateRejected extends Error {
+export class UpdateRejected extends Thrown {
   override readonly name = 'UpdateRejected'
   readonly code = 'UPDATE_REJECTED'
-  readonly details: unknown
-
-  constructor(message: string, details?: unknown) {
-    super(message)
-    this.details = details
-  }
 }
 
 /** Thrown by an activity to say that trying again is useless. */
-export class NonRetryable extends Error {
+export class NonRetryable extends Thrown {
   override readonly name = 'NonRetryable'
   readonly code = 'ACTIVITY_FAILED'
-  readonly details: unknown
-
-  constructor(message: string, details?: unknown) {
-    super(message)
-    this.details = details
-  }
 }
 
 /** Whether an error carries this code, whichever copy of the package made it. */

@@ -94,10 +94,6 @@ export class Partition {
     return this.#position
   }
 
-  get isMuted(): boolean {
-    return this.#muted
-  }
-
   /** Something besides the position has to be saved. */
   get isDirty(): boolean {
     return this.#dirty.size > 0 || this.#pendingWrites.size > 0
@@ -268,7 +264,7 @@ export class Partition {
     // Its result waits in the tail now: nobody needs to run the activity again.
     if (input.kind === 'activity') this.#activityParked(resident.key, input)
     // An instance that asked waits until this one is resumed.
-    if (input.reply === undefined || parseAsker(input.reply) !== undefined || !this.#isNew(input)) return
+    if (input.reply === undefined || parseAsker(input.reply) !== undefined) return
     const { seq, error } = resident.suspension
     const message = `accepted as seq ${input.seq}, but the instance is suspended at seq ${seq}: ${error.message}`
     this.#sink.reply({
@@ -280,10 +276,6 @@ export class Partition {
         outcome: { ok: false, error: { code: 'SUSPENDED', message, details: error } },
       },
     })
-  }
-
-  #isNew(input: Input): boolean {
-    return input.seq === this.#position
   }
 
   /** Applies what was parked, in order, with the code as it is now; then the command itself. */
