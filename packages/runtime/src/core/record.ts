@@ -18,6 +18,7 @@ import {
 import type { EffectId } from './effect.ts'
 import { emptyData, type InstanceData, type OpenChild, type Phase, type SetTimer } from './instance-data.ts'
 import { type KnownHead, KnownIds } from './known-ids.ts'
+import type { Renewal } from './renewal.ts'
 
 /** Where a suspended instance stands: at this input, which has not been applied. */
 export interface Suspension {
@@ -48,10 +49,13 @@ type FlatData = [
   sleeps: [effect: EffectId, dueMs: number][],
   activities: [effect: EffectId, name: string][],
   mailbox: FlatInput[],
-  /** Only where there are any. */
-  family?: FlatFamily | null,
-  renewal?: FlatRenewal,
+  rare?: FlatRare,
 ]
+/** What few instances have, each under its own name: a part that is not there takes no room. */
+interface FlatRare {
+  family?: FlatFamily
+  renewal?: FlatRenewal
+}
 type FlatRenewal = [input: [] | [unknown], mark: number, behind: FlatInput[]]
 type FlatFamily = [
   children: [effect: EffectId, key: InstanceKey, abandon: boolean][],
@@ -106,8 +110,9 @@ export function decodeData(
   loadBlock: (block: number) => Uint8Array,
 ): InstanceData {
   if (bytes.length === 0) return emptyData(knownIdsMax)
-  const [phase, incarnation, seq, timeMs, state, known, timers, sleeps, activities, mailbox, family, renewal] =
-    decodeValue(bytes) as FlatData
+  const [phase, incarnation, seq, timeMs, state, known, timers, sleeps, activities, mailbox, rare = {}] = decodeValue(
+    bytes,
+  ) as FlatData
   return {
     phase: decodePhase(phase),
     incarnation,
@@ -119,11 +124,8 @@ export function decodeData(
     sleeps: new Map(sleeps),
     activities: new Map(activities),
     mailbox: mailbox.map(unflattenInput),
-    ...unflattenFamily(family ?? undefined),
-    renewal:
-      renewal === undefined
-        ? undefined
-        : { input: renewal[0][0], mark: renewal[1], behind: renewal[2].map(unflattenInput) },
+    ...unflattenFamily(rare.family),
+    renewal: unflattenRenewal(rare.renewal),
   }
 }
 
@@ -147,7 +149,8 @@ export function statusOf(phase: Phase): Summary['status'] {
 }
 
 function flattenData(data: InstanceData, known: KnownHead): FlatData {
-  const flat: FlatData = [
+  const rare = flattenRare(data)
+  return [
     encodePhase(data.phase),
     data.incarnation,
     data.seq,
@@ -158,14 +161,25 @@ function flattenData(data: InstanceData, known: KnownHead): FlatData {
     [...data.sleeps],
     [...data.activities],
     data.mailbox.map(flattenInput),
+    ...(Object.keys(rare).length === 0 ? ([] as const) : ([rare] as const)),
   ]
-  const hasFamily = data.children.size > 0 || data.parent !== undefined || data.calls.size > 0
-  if (hasFamily || data.renewal !== undefined) flat.push(hasFamily ? flattenFamily(data) : null)
-  if (data.renewal !== undefined) {
-    const { input, mark, behind } = data.renewal
-    flat.push([input === undefined ? [] : [input], mark, behind.map(flattenInput)])
-  }
-  return flat
+}
+
+function flattenRare(data: InstanceData): FlatRare {
+  const rare: FlatRare = {}
+  if (data.children.size > 0 || data.parent !== undefined || data.calls.size > 0) rare.family = flattenFamily(data)
+  if (data.renewal !== undefined) rare.renewal = flattenRenewal(data.renewal)
+  return rare
+}
+
+function flattenRenewal({ input, mark, behind }: Renewal): FlatRenewal {
+  return [input === undefined ? [] : [input], mark, behind.map(flattenInput)]
+}
+
+function unflattenRenewal(renewal: FlatRenewal | undefined): Renewal | undefined {
+  if (renewal === undefined) return undefined
+  const [input, mark, behind] = renewal
+  return { input: input[0], mark, behind: behind.map(unflattenInput) }
 }
 
 function flattenFamily({ children, parent, calls }: InstanceData): FlatFamily {
