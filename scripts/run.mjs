@@ -20,6 +20,7 @@ const TASKS = {
     run: program('packages/examples/dist/loyalty/demo.js'),
   },
   bench: { prepare: ['install', 'nats-server', 'build'], deadlineMs: NEVER_MS, run: program('bench/dist/main.js') },
+  'bench:ring': { prepare: ['install', 'build'], deadlineMs: NEVER_MS, run: program('bench/dist/ring.js') },
   check: {
     prepare: ['install'],
     deadlineMs: DEADLINE_MS,

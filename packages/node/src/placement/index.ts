@@ -1,0 +1,1 @@
+export { type Member, type Placement, type PlacementOptions, placePartitions } from './place-partitions.ts'
