@@ -2,6 +2,7 @@
 import type { Contract, ContractShape } from '@carillon/runtime'
 import type { ClusterRecord } from '@carillon/runtime/protocol'
 
+import { changeControls, type ControlPart, namesOf, type PausedParts, readControls } from './controls.ts'
 import {
   type DeadLetter,
   type DeadLetterOptions,
@@ -85,6 +86,39 @@ export class Carillon {
     return redrive(this.#session, deadSeq, options)
   }
 
+  /**
+   * Pauses a workflow type: on every node its instances take no inputs, those that are created meanwhile included, until `resumeType`. Inputs wait in
+   * order; queries are answered. True when it was not paused before.
+   *
+   * @throws INVALID_ID @throws LIMIT_REACHED when too much is paused already.
+   */
+  pauseType(type: Contract | string): Promise<boolean> {
+    return this.#control({ type: nameOf(type) }, true)
+  }
+
+  /** Lets the instances of a type go on, each where it stands. True when it was paused. */
+  resumeType(type: Contract | string): Promise<boolean> {
+    return this.#control({ type: nameOf(type) }, false)
+  }
+
+  /** Pauses an activity of a type: nobody begins one until `resumeActivity`; attempts that run go on. Returns and throws as `pauseType`. */
+  pauseActivity(type: Contract | string, activity: string): Promise<boolean> {
+    return this.#control({ type: nameOf(type), activity }, true)
+  }
+
+  /** Lets an activity go on. True when it was paused. */
+  resumeActivity(type: Contract | string, activity: string): Promise<boolean> {
+    return this.#control({ type: nameOf(type), activity }, false)
+  }
+
+  /** The types and activities that are paused. */
+  paused(): Promise<PausedParts> {
+    return this.#session.track(async () => {
+      const { state } = await readControls(await this.#session.jetStream(), this.#session.subjects)
+      return namesOf(state)
+    })
+  }
+
   /** Undefined while there is room for more inputs, else a promise of it: a sender of many awaits it between calls. */
   ready(): Promise<void> | undefined {
     return this.#session.ready()
@@ -102,4 +136,14 @@ export class Carillon {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+
+  #control(part: ControlPart, isPaused: boolean): Promise<boolean> {
+    return this.#session.track(async () =>
+      changeControls(await this.#session.jetStream(), this.#session.subjects, part, isPaused),
+    )
+  }
+}
+
+function nameOf(type: Contract | string): string {
+  return typeof type === 'string' ? type : type.name
 }

@@ -5,10 +5,12 @@ export { type StatusWatch, watchStatus } from './connection-status.ts'
 export { Carillon } from './carillon.ts'
 export { connect, type ConnectOptions } from './connect.ts'
 export { type ConnectionTarget, type NatsOptions, openConnection } from './connection.ts'
+export type { PausedParts } from './controls.ts'
 export { Deadline } from './deadline.ts'
 export type { DeadLetter, DeadLetterOptions, RedriveOptions } from './dead-letters.ts'
 export type { HistoryEntry, HistoryOptions } from './history.ts'
 export type { InstancePage, ListOptions } from './list-instances.ts'
+export { JetStreamControls, type JetStreamControlsOptions } from './jetstream-controls.ts'
 export type {
   SignalFailure,
   SignalItem,

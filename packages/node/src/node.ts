@@ -1,5 +1,5 @@
 /** The composition root of a node: connects, opens the data, and runs an engine over all partitions. */
-import { openConnection, Deadline } from '@carillon/client'
+import { openConnection, Deadline, JetStreamControls } from '@carillon/client'
 import { type ActivityImplementations, CarillonError, type Implementation } from '@carillon/runtime'
 import { Engine, type EngineCounts, type EngineLimits, type ReachFailpoint } from '@carillon/runtime/engine'
 import { type Logger, systemClock } from '@carillon/runtime/ports'
@@ -92,6 +92,7 @@ interface NodeParts {
   /** Where the servers do not rewrite the public door. */
   readonly relay: DoorRelay | undefined
   readonly active: ActiveNode
+  readonly controls: JetStreamControls
   /** Gives up appends that are under way. */
   readonly appends: AbortController
 }
@@ -150,6 +151,7 @@ async function compose(
     { nc, subjects, name, clock: systemClock, logger, onLost: (error) => fail(error) },
     options.signal ?? NEVER,
   )
+  const controls = await JetStreamControls.open({ nc, subjects, clock: systemClock, logger })
   const engine = new Engine({
     subjects,
     partitions: Array.from({ length: record.partitions }, (_, number) => number as Partition),
@@ -158,6 +160,7 @@ async function compose(
     store,
     bus: new NatsBus(nc),
     clock: systemClock,
+    controls,
     logger,
     onFailed: fail,
     ...(options.limits === undefined ? {} : { limits: options.limits }),
@@ -165,7 +168,7 @@ async function compose(
   })
   const relay =
     record.door === 'relay' ? new DoorRelay(nc, subjects, { log: (line) => logger.warn({}, line) }) : undefined
-  const parts: NodeParts = { nc, subjects, log, store, engine, relay, active, appends }
+  const parts: NodeParts = { nc, subjects, log, store, engine, relay, active, controls, appends }
   try {
     await engine.start()
     return new CarillonNode(parts, failed)
@@ -175,11 +178,12 @@ async function compose(
   }
 }
 
-async function closeParts({ nc, log, store, engine, relay, active, appends }: NodeParts): Promise<void> {
+async function closeParts({ nc, log, store, engine, relay, active, controls, appends }: NodeParts): Promise<void> {
   // What is pending stays pending, so a journal that does not answer holds nobody up.
   const cancel = systemClock.after(CLOSE_APPENDS_MS, () => appends.abort())
   await relay?.close()
   await engine.close()
+  await controls.close()
   await active.release()
   await log.close()
   cancel()

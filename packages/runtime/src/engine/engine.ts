@@ -13,7 +13,17 @@
 import type { ActivityImplementations } from '../contract/activities.ts'
 import type { Implementation } from '../contract/implement.ts'
 import { askerOf, type Effect, installGuards, parseInput, parseSendId, sendIdOf, type TimerRow } from '../core/index.ts'
-import type { Bus, Clock, InputLog, Logger, LogMessage, LogReader, OrderedStore, Write } from '../ports/index.ts'
+import type {
+  Bus,
+  Clock,
+  Controls,
+  InputLog,
+  Logger,
+  LogMessage,
+  LogReader,
+  OrderedStore,
+  Write,
+} from '../ports/index.ts'
 import {
   encodeToken,
   encodeValue,
@@ -56,6 +66,8 @@ export interface EngineOptions {
   readonly store: OrderedStore
   readonly bus: Bus
   readonly clock: Clock
+  /** What operators have paused. Default: nothing. */
+  readonly controls?: Controls
   readonly logger: Logger
   /** Called once when the engine cannot go on; it takes no more inputs then. */
   readonly onFailed: (error: unknown) => void

@@ -1,5 +1,6 @@
 export * from './bus.ts'
 export * from './clock.ts'
+export * from './controls.ts'
 export * from './input-log.ts'
 export * from './logger.ts'
 export * from './ordered-store.ts'

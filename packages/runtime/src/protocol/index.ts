@@ -1,6 +1,7 @@
 export * from './asker.ts'
 export * from './cluster-record.ts'
 export * from './codec.ts'
+export * from './control-record.ts'
 export * from './ids.ts'
 export * from './input.ts'
 export * from './limits.ts'

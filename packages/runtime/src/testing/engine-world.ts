@@ -8,7 +8,7 @@ import type { ActivityImplementations } from '../contract/activities.ts'
 import type { Implementation } from '../contract/implement.ts'
 import { Engine, type EngineLimits, type ReachFailpoint } from '../engine/index.ts'
 import { CarillonError } from '../errors.ts'
-import type { AppendOptions, Bus, Clock, InputLog, Logger, LogReader } from '../ports/index.ts'
+import type { AppendOptions, Bus, Clock, Controls, InputLog, Logger, LogReader } from '../ports/index.ts'
 import {
   decodeValue,
   encodeToken,
@@ -23,6 +23,7 @@ import {
   Subjects,
 } from '../protocol/index.ts'
 import { MemoryBus } from './memory-bus.ts'
+import { MemoryControls } from './memory-controls.ts'
 import { MemoryLog, type MemoryLogOptions } from './memory-log.ts'
 import { MemoryDisk, MemoryStore, type MemoryStoreOptions } from './memory-store.ts'
 import { VirtualClock } from './virtual-clock.ts'
@@ -73,6 +74,7 @@ const QUIET_ROUNDS = 50
 export class EngineWorld {
   readonly clock = new VirtualClock()
   readonly bus = new MemoryBus()
+  readonly controls = new MemoryControls()
   readonly subjects: Subjects
   readonly log: MemoryLog
   /** What the engines reported as the reason why they cannot go on. */
@@ -270,6 +272,7 @@ export class EngineWorld {
     readonly log: InputLog
     readonly bus: Bus
     readonly clock: Clock
+    readonly controls: Controls
     readonly logger: Logger
   } {
     let mine: Life | undefined
@@ -304,6 +307,10 @@ export class EngineWorld {
         nowMs: () => this.clock.nowMs(),
         after: (delayMs, callback) => this.clock.after(delayMs, () => (isOver() ? undefined : callback())),
         yield: () => this.clock.yield(),
+      },
+      controls: {
+        current: () => this.controls.current(),
+        watch: (onChange) => this.controls.watch((state) => (isOver() ? undefined : onChange(state))),
       },
       logger: { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') },
     }

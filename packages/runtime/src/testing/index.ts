@@ -1,3 +1,4 @@
+export * from './memory-controls.ts'
 export * from './memory-log.ts'
 export * from './memory-store.ts'
 export type { Accepted, InstanceHandle, ReadOptions, SendOptions, StartOptions, UpdateOptions } from './handle-types.ts'
