@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { CarillonError } from '@carillon/runtime'
 
 /** The format of the directory that this release writes and reads. */
-export const STORE_FORMAT = 1
+export const STORE_FORMAT = 2
 /** The file beside LMDB's. */
 export const MARKER_FILE = 'carillon.json'
 

@@ -25,7 +25,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
 import { LOCK_FILE, lockDirectory } from './directory-lock.ts'
 import { DATA_FILE } from './lmdb-environment.ts'
-import { MARKER_FILE } from './lmdb-header.ts'
+import { MARKER_FILE, STORE_FORMAT } from './lmdb-header.ts'
 import { openLmdbStore, type OpenedLmdbStore } from './open-lmdb-store.ts'
 
 const cluster = { clusterId: 'c1', clusterName: 'shop', logIdentity: 'j1' }
@@ -125,10 +125,10 @@ describe('openLmdbStore', () => {
     it('is refused when a later release wrote it', async () => {
       await fill(500)
       const marker = readFileSync(join(path, MARKER_FILE), 'utf8')
-      writeFileSync(join(path, MARKER_FILE), marker.replace('"format": 1', '"format": 2'))
+      writeFileSync(join(path, MARKER_FILE), marker.replace(`"format": ${STORE_FORMAT}`, '"format": 999'))
       await expect(open()).rejects.toMatchObject({
         code: 'FOREIGN_DATA',
-        message: expect.stringContaining('format 2') as string,
+        message: expect.stringContaining('format 999') as string,
       })
     })
 

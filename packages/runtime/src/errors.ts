@@ -10,6 +10,7 @@ export const ERROR_CODES = {
   PAYLOAD_TOO_LARGE: 'terminal',
   INVALID_DEFINITION: 'terminal',
   INVALID_DURATION: 'terminal',
+  INVALID_ATTRIBUTE: 'terminal',
   UNKNOWN_TYPE: 'terminal',
   UNKNOWN_NAME: 'terminal',
   UNKNOWN_VERSION: 'suspend',

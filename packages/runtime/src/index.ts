@@ -1,4 +1,5 @@
 export * from './contract/activities.ts'
+export * from './contract/attributes.ts'
 export * from './contract/children.ts'
 export * from './contract/context.ts'
 export * from './contract/contract.ts'

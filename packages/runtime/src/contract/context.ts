@@ -1,4 +1,5 @@
 /** What workflow code sees of its instance; core/instance-context.ts makes it. */
+import type { Attributes } from './attributes.ts'
 import type { Children } from './children.ts'
 import type { Contract, ContractShape, ActivityOptions } from './contract.ts'
 import type { Duration } from './duration.ts'
@@ -93,6 +94,8 @@ export interface Context<Shape extends ContractShape = ContractShape, State = un
   state: State
   readonly activities: ActivityCalls<Shape>
   readonly timers: { readonly [Name in Timers]: TimerControl }
+  /** What this instance is found by in lists and counts. */
+  readonly attributes: Attributes<Shape>
   readonly log: InstanceLog
   /** Another instance, or this one, to send to. @throws INVALID_ID when the id is not valid. */
   workflow<Other extends ContractShape>(contract: Contract<Other>, id: string): WorkflowSender<Other>

@@ -67,6 +67,46 @@ export const missingHandler = implement(Loyalty, {
   queries: { status: () => ({ points: 1, level: 'gold' as const }) },
 })
 
+const Labelled = defineWorkflow('labelled', {
+  input: type<{ region: string }>(),
+  signals: { go: type<void>() },
+  attributes: { region: 'text', points: 'number', vip: 'bool', due: 'time', tags: 'texts' },
+})
+
+// @ts-expect-error -- no such kind
+defineWorkflow('wrong', { attributes: { size: 'integer' } })
+
+export const labelled = implement(Labelled, {
+  state: () => ({}),
+  attributes: ({ region }) => ({ region }),
+  on: {
+    go(ctx) {
+      ctx.attributes.set({ points: 1, vip: true, due: ctx.now(), tags: ['a'], region: undefined })
+      ctx.attributes.set({ due: new Date() })
+      ctx.attributes.unset('points', 'vip')
+      const due: Date | undefined = ctx.attributes.get('due')
+      const tags: readonly string[] | undefined = ctx.attributes.all().tags
+      ctx.log.info(String(due), { tags })
+      // @ts-expect-error -- a number is declared
+      ctx.attributes.set({ points: '1' })
+      // @ts-expect-error -- no such attribute
+      ctx.attributes.set({ regoin: 'eu' })
+      // @ts-expect-error -- no such attribute
+      ctx.attributes.unset('regoin')
+      // @ts-expect-error -- a text
+      const region: number | undefined = ctx.attributes.get('region')
+      ctx.log.info(String(region))
+    },
+  },
+})
+
+export const wronglyLabelled = implement(Labelled, {
+  state: () => ({}),
+  // @ts-expect-error -- a text is declared
+  attributes: () => ({ region: 1 }),
+  on: { go: () => {} },
+})
+
 export const concurrent = implement(Loyalty, {
   state: () => ({ paused: false }),
   on: { purchase: () => {}, close: (ctx) => void (ctx.state.paused = true) },

@@ -1,6 +1,7 @@
 /** The contract of a workflow type: what producers and nodes share. It imports no implementation. */
 import { CarillonError } from '../errors.ts'
 import { encodeToken } from '../protocol/ids.ts'
+import { type AttributeKind, checkAttributes } from './attributes.ts'
 import type { Duration } from './duration.ts'
 import type { Schema } from './schema.ts'
 
@@ -52,6 +53,8 @@ export interface ContractShape {
   readonly updates?: Readonly<Record<string, UpdateContract>>
   readonly queries?: Readonly<Record<string, QueryContract>>
   readonly activities?: Readonly<Record<string, ActivityContract>>
+  /** What instances are listed and counted by; their code sets it. */
+  readonly attributes?: Readonly<Record<string, AttributeKind>>
 }
 
 /** A workflow type: its name and its shape. */
@@ -65,6 +68,7 @@ export interface Contract<Shape extends ContractShape = ContractShape> {
  *
  * @param name the type's name, a valid id: it is part of every subject of its instances, so it cannot change later.
  * @throws INVALID_ID when the name, or the name of a signal, update, query or activity, is not a valid id.
+ * @throws INVALID_DEFINITION when a signal and an update have one name, or an attribute has a name or kind that is none.
  */
 export function defineWorkflow<const Shape extends ContractShape>(name: string, shape: Shape): Contract<Shape> {
   encodeToken(name, 'workflow type')
@@ -74,5 +78,6 @@ export function defineWorkflow<const Shape extends ContractShape>(name: string, 
   const both = Object.keys(shape.signals ?? {}).find((key) => Object.hasOwn(shape.updates ?? {}, key))
   if (both !== undefined)
     throw new CarillonError('INVALID_DEFINITION', `${name} has both a signal and an update named ${both}: rename one`)
+  checkAttributes(name, shape.attributes ?? {})
   return Object.freeze({ name, shape })
 }

@@ -1,5 +1,6 @@
 /** The implementation of a workflow type: what runs on the nodes. */
 import { CarillonError } from '../errors.ts'
+import type { AttributesToSet } from './attributes.ts'
 import type {
   Args,
   Context,
@@ -113,6 +114,8 @@ export type Spec<Shape extends ContractShape, State, Timers extends string, Auto
      * cancel, approve.
      */
     readonly concurrent?: readonly SignalNames<Shape>[]
+    /** The attributes of a new instance, and of each new life behind a close. Default: none are set. */
+    readonly attributes?: (input: StartInput<Shape, Auto>) => AttributesToSet<Shape>
     /** The instance's main function, if it has one. When it returns, the instance completes with what it returned, or continues as new. */
     readonly run?: (
       ctx: Context<Shape, State, Timers>,
@@ -139,6 +142,7 @@ export interface Implementation {
   readonly [implementation]: true
   readonly contract: Contract
   readonly createState: (input: unknown) => unknown
+  readonly createAttributes: ((input: unknown) => AttributesToSet) | undefined
   readonly startOnSignal: boolean
   readonly ifClosed: 'restart' | 'fail'
   /** Undefined: for ever. */
@@ -185,6 +189,7 @@ export function implement<
     [implementation]: true as const,
     contract,
     createState: loose.state,
+    createAttributes: loose.attributes,
     startOnSignal: loose.startOnSignal ?? false,
     ifClosed: loose.ifClosed ?? 'restart',
     retentionMs: loose.retention === undefined ? undefined : toMs(loose.retention),
@@ -205,6 +210,7 @@ export function isImplementation(value: unknown): value is Implementation {
 
 interface LooseSpec {
   readonly state: (input: unknown) => unknown
+  readonly attributes?: (input: unknown) => AttributesToSet
   readonly startOnSignal?: boolean
   readonly ifClosed?: 'restart' | 'fail'
   readonly retention?: Duration

@@ -1,5 +1,6 @@
 /** The start of a life: of a new instance, or of one that had closed. */
 import type { Input } from '../protocol/index.ts'
+import { withAttributes } from './attributes.ts'
 import type { Instance } from './instance.ts'
 import { dropRetention } from './retention.ts'
 import { armRepeating } from './timers.ts'
@@ -28,6 +29,8 @@ function open(instance: Instance, input: unknown): void {
   data.phase = { kind: 'running', startedMs: instance.requireTurn().nowMs }
   data.incarnation += 1
   data.state = implementation.createState(input)
+  const { createAttributes, contract } = implementation
+  data.attributes = createAttributes && withAttributes(contract, undefined, createAttributes(input))
 }
 
 function go(instance: Instance, input: unknown): void {

@@ -8,6 +8,7 @@ import {
   type Received,
   type TimerControl,
 } from '../contract/context.ts'
+import type { Attributes } from '../contract/attributes.ts'
 import type { ActivityOptions, Contract, ContractShape } from '../contract/contract.ts'
 import { type Duration, toMs } from '../contract/duration.ts'
 import type { Children } from '../contract/children.ts'
@@ -23,6 +24,7 @@ import {
   PAYLOAD_BYTES_MAX,
   quote,
 } from '../protocol/index.ts'
+import { attributesOf } from './attributes.ts'
 import { childrenOf } from './children.ts'
 import type { EffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
@@ -48,6 +50,7 @@ export class InstanceContext implements Context {
   #timers: Readonly<Record<string, TimerControl>> | undefined
   #log: InstanceLog | undefined
   #children: Children | undefined
+  #attributes: Attributes | undefined
 
   constructor(instance: Instance, seq?: number, scope?: Scope) {
     this.#instance = instance
@@ -88,6 +91,11 @@ export class InstanceContext implements Context {
       this.#writeLog(level, message, fields)
     this.#log ??= { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') }
     return this.#log
+  }
+
+  get attributes(): Attributes {
+    this.#attributes ??= attributesOf(this.#instance)
+    return this.#attributes
   }
 
   get children(): Children {

@@ -1,6 +1,7 @@
 /** What an instance is made of, as far as it outlives a turn. */
 import type { ParentClosePolicy } from '../contract/children.ts'
 import type { Input, InstanceKey, Outcome } from '../protocol/index.ts'
+import type { AttributeData } from './attributes.ts'
 import type { EffectId } from './effect.ts'
 import { KnownIds } from './known-ids.ts'
 import type { Renewal } from './renewal.ts'
@@ -55,6 +56,8 @@ export interface InstanceData {
   /** Children whose result has not come. */
   children: Map<EffectId, OpenChild>
   parent: ParentLink | undefined
+  /** Undefined when none is set. Replaced, never changed in place. */
+  attributes: AttributeData | undefined
   /** A life that has to be begun before anything else. Set only between reading a base and taking it up. */
   renewal: Renewal | undefined
 }
@@ -74,6 +77,7 @@ export function emptyData(knownIdsMax: number): InstanceData {
     calls: new Set(),
     children: new Map(),
     parent: undefined,
+    attributes: undefined,
     renewal: undefined,
   }
 }

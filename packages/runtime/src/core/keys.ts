@@ -4,11 +4,13 @@
  * | table  | key                                             | value                                              |
  * | ------ | ----------------------------------------------- | -------------------------------------------------- |
  * | meta   | `position/<p>`                                  | the last applied seq of the partition, as msgpack  |
+ * | meta   | `count/<p>/<type>`                              | instances of each status, by the status's code     |
  * | record | `<p>/<type>.<id>`                               | an instance: summary and last quiescent data       |
  * | tail   | `<p>/<type>.<id>/<seq>`                         | an input that the data of the record does not hold |
  * | ids    | `<p>/<type>.<id>/<block>`                       | 64 known ids                                       |
  * | timer  | `<p>/<due ms>/<type>.<id>/<effect>`             | the timer's name                                   |
  * | effect | `<p>/<seq>.<index>/<type>.<id>`                 | a pending activity, send or dead letter            |
+ * | index  | `<p>/<type>/<attribute>/<value>/<id>`           | a byte: the status of the instance                 |
  */
 import type { InstanceKey, Partition } from '../protocol/index.ts'
 import type { Range } from '../ports/index.ts'
@@ -27,6 +29,19 @@ function part(partition: Partition): string {
 
 export function positionKey(partition: Partition): string {
   return `position/${part(partition)}`
+}
+
+/** How many instances of a type there are. */
+export function countKey(partition: Partition, typeToken: string): string {
+  return `count/${part(partition)}/${typeToken}`
+}
+
+export function typeOfCountKey(text: string): string {
+  return text.slice(text.lastIndexOf('/') + 1)
+}
+
+export function countRange(partition: Partition): Range {
+  return { from: `count/${part(partition)}/`, to: `count/${part(partition)}${BEHIND_SLASH}` }
 }
 
 export function recordKey(partition: Partition, key: InstanceKey): string {
@@ -94,4 +109,35 @@ export function effectRange(partition: Partition, after: string | undefined, lim
     to: part(partition) + BEHIND_SLASH,
     limit,
   }
+}
+
+/** Rows of one attribute of one type: all of them, or those whose `<value>/` lies in a span. */
+export function indexRange(
+  partition: Partition,
+  typeToken: string,
+  attribute: string,
+  span: IndexSpan = { from: '', to: ALL_VALUES },
+): Range {
+  const prefix = `${part(partition)}/${typeToken}/${attribute}/`
+  return { from: prefix + span.from, to: prefix + span.to }
+}
+
+/** Values of the index from one text to another, exclusive; a value ends in `/` there. */
+export interface IndexSpan {
+  readonly from: string
+  readonly to: string
+}
+
+/** Behind every value. */
+const ALL_VALUES = '~'
+
+export function indexKey(partition: Partition, key: InstanceKey, attribute: string, value: string): string {
+  const dot = key.indexOf('.')
+  return `${part(partition)}/${key.slice(0, dot)}/${attribute}/${value}/${key.slice(dot + 1)}`
+}
+
+/** Value and id token of a row. */
+export function parseIndexKey(text: string): { readonly value: string; readonly idToken: string } {
+  const [, , , value = '', idToken = ''] = text.split('/')
+  return { value, idToken }
 }

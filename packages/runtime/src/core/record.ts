@@ -12,9 +12,10 @@ import {
   type Input,
   type InputKind,
   type InstanceKey,
-  type InstanceStatus,
+  INSTANCE_STATUSES,
   type Outcome,
 } from '../protocol/index.ts'
+import type { AttributeData } from './attributes.ts'
 import type { EffectId } from './effect.ts'
 import { emptyData, type InstanceData, type OpenChild, type Phase, type SetTimer } from './instance-data.ts'
 import { type KnownHead, KnownIds } from './known-ids.ts'
@@ -27,16 +28,28 @@ export interface Suspension {
 }
 
 export interface Summary {
-  readonly status: InstanceStatus | 'absent'
+  readonly status: RecordStatus
   readonly startedMs: number
   /** Inputs up to here are in the data; the tail holds the ones behind it. */
   readonly coveredSeq: number
   readonly suspension: Suspension | undefined
+  /** When it closed; undefined while it has not. */
+  readonly closedMs: number | undefined
+  /** As of now, also where the data behind it is older. */
+  readonly attributes: AttributeData | undefined
 }
 
-const STATUSES = ['absent', 'running', 'suspended', 'completed', 'failed'] as const
+/** By their code in records and rows of the index, which stays: a new one comes last. */
+const STATUSES = ['absent', ...INSTANCE_STATUSES] as const
+export type RecordStatus = (typeof STATUSES)[number]
 
-type FlatSummary = [status: number, startedMs: number, coveredSeq: number, suspension?: Suspension]
+type FlatSummary = [
+  status: number,
+  startedMs: number,
+  coveredSeq: number,
+  suspension?: Suspension | null,
+  rare?: { readonly closedMs?: number; readonly attributes?: AttributeData },
+]
 type FlatPhase = [] | [startedMs: number] | [startedMs: number, seq: number, timeMs: number, outcome: Outcome]
 type FlatData = [
   phase: FlatPhase,
@@ -55,6 +68,7 @@ type FlatData = [
 interface FlatRare {
   family?: FlatFamily
   renewal?: FlatRenewal
+  attributes?: AttributeData
 }
 type FlatRenewal = [input: [] | [unknown], mark: number, behind: FlatInput[]]
 type FlatFamily = [
@@ -78,8 +92,13 @@ type FlatInput = [
 
 /** A record: the summary, then the data as it is (it may have been encoded earlier). */
 export function encodeRecord(summary: Summary, data: Uint8Array): Uint8Array {
-  const flat: FlatSummary = [STATUSES.indexOf(summary.status), summary.startedMs, summary.coveredSeq]
-  if (summary.suspension !== undefined) flat.push(summary.suspension)
+  const { suspension, closedMs, attributes } = summary
+  const flat: FlatSummary = [statusCode(summary.status), summary.startedMs, summary.coveredSeq]
+  if (suspension !== undefined) flat.push(suspension)
+  if (closedMs !== undefined || attributes !== undefined) {
+    if (suspension === undefined) flat.push(null)
+    flat.push({ ...(closedMs === undefined ? {} : { closedMs }), ...(attributes === undefined ? {} : { attributes }) })
+  }
   const head = encodeValue(flat)
   const record = new Uint8Array(2 + head.length + data.length)
   record[0] = head.length >>> 8
@@ -90,8 +109,25 @@ export function encodeRecord(summary: Summary, data: Uint8Array): Uint8Array {
 }
 
 export function decodeSummary(record: Uint8Array): Summary {
-  const [status, startedMs, coveredSeq, suspension] = decodeValue(record.subarray(2, dataOffset(record))) as FlatSummary
-  return { status: STATUSES[status] ?? 'absent', startedMs, coveredSeq, suspension }
+  const [status, startedMs, coveredSeq, suspension, { closedMs, attributes } = {}] = decodeValue(
+    record.subarray(2, dataOffset(record)),
+  ) as FlatSummary
+  return {
+    status: statusOfCode(status),
+    startedMs,
+    coveredSeq,
+    suspension: suspension ?? undefined,
+    closedMs,
+    attributes,
+  }
+}
+
+export function statusCode(status: RecordStatus): number {
+  return STATUSES.indexOf(status)
+}
+
+export function statusOfCode(code: number | undefined): RecordStatus {
+  return STATUSES[code ?? 0] ?? 'absent'
 }
 
 /** The part behind the summary; empty for an instance that has never been quiescent. */
@@ -125,6 +161,7 @@ export function decodeData(
     activities: new Map(activities),
     mailbox: mailbox.map(unflattenInput),
     ...unflattenFamily(rare.family),
+    attributes: rare.attributes,
     renewal: unflattenRenewal(rare.renewal),
   }
 }
@@ -169,6 +206,7 @@ function flattenRare(data: InstanceData): FlatRare {
   const rare: FlatRare = {}
   if (data.children.size > 0 || data.parent !== undefined || data.calls.size > 0) rare.family = flattenFamily(data)
   if (data.renewal !== undefined) rare.renewal = flattenRenewal(data.renewal)
+  if (data.attributes !== undefined) rare.attributes = data.attributes
   return rare
 }
 

@@ -1,8 +1,10 @@
 /** Properties of the fold: whatever happens between two inputs, the same inputs give the same instances and the same effects. */
+import { deepStrictEqual } from 'node:assert'
+
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
-import { digestOf, installGuards } from '../core/index.ts'
+import { digestOf, installGuards, statusOf } from '../core/index.ts'
 import { codeOf, defineWorkflow, implement, type } from '../index.ts'
 import type { Table, Write } from '../ports/index.ts'
 import {
@@ -15,6 +17,7 @@ import {
   type TimerPayload,
   typeTokenOf,
 } from '../protocol/index.ts'
+import { checkIndex } from '../testing/check-index.ts'
 import { inputOf } from '../testing/instance-bench.ts'
 import { MemoryDisk, MemoryStore } from '../testing/memory-store.ts'
 import { Partition, type PartitionSink } from './partition.ts'
@@ -42,7 +45,9 @@ const Entity = defineWorkflow('entity', {
     ask: type<number>(),
     beside: type<number>(),
     finish: type<number>(),
+    label: type<number>(),
   },
+  attributes: { sum: 'number', half: 'text', isOdd: 'bool', at: 'time', tags: 'texts' },
   updates: { take: { input: type<number>(), output: type<{ left: number }>() } },
   activities: { call: { input: type<number>(), output: type<number>() } },
 })
@@ -135,6 +140,11 @@ const entity = implement(Entity, {
           .catch(() => 'refused'),
       )
     },
+    label(ctx, n) {
+      ctx.attributes.set({ sum: ctx.state.sum, isOdd: n % 2 === 1, at: n % 5 === 0 ? undefined : n })
+      if (n % 3 === 0) ctx.attributes.set({ half: `half/${n >> 1}`, tags: [`t${n % 4}`, 'all'].slice(n % 2) })
+      if (n % 7 === 0) ctx.attributes.unset('sum', 'tags')
+    },
     brood: (ctx, n) => void ctx.children.start(Flow, `brood-${n}`),
     async tell(ctx, n) {
       ctx.workflow(Entity, `other-${n % 3}`).signal('add', n)
@@ -157,6 +167,7 @@ const entity = implement(Entity, {
 
 const Flow = defineWorkflow('flow', {
   updates: { peek: { output: type<number>() } },
+  attributes: { step: 'number', last: 'text' },
   signals: { go: type<number>(), item: type<number>(), bump: type<number>() },
   activities: { call: { input: type<number>(), output: type<number>() } },
 })
@@ -165,12 +176,14 @@ const flow = implement(Flow, {
   startOnSignal: true,
   retention: 20,
   state: () => ({ sum: 0, log: [] as unknown[] }),
+  attributes: () => ({ last: 'none' }),
   on: { bump: (ctx, n) => void (ctx.state.sum += n) },
   updates: { peek: (ctx) => ctx.state.sum },
   async run(ctx) {
     for (;;) {
       const { name, payload: n } = await (n3() === 0 ? ctx.receive() : ctx.receive('go', 'item'))
       ctx.state.log.push(name, n)
+      ctx.attributes.set({ step: n, last: name })
       if (n % 4 === 0) ctx.state.sum += await ctx.activities.call(n)
       if (n % 4 === 3)
         await ctx.scope((inner) => inner.activities.call(n), { timeout: n, cancellable: n % 8 === 3 }).catch(codeOf)
@@ -241,13 +254,22 @@ class Fold {
     await this.commit()
     const instances: unknown[] = []
     for (const key of KEYS) instances.push(await this.#describe(key))
-    return { instances, position: this.partition.position, effects: this.#rows('effect'), timers: this.#rows('timer') }
+    const { position } = this.partition
+    const index = this.#rows('index')
+    indexed += index.length
+    return { instances, position, index, effects: this.#rows('effect'), timers: this.#rows('timer') }
   }
 
   async #describe(key: InstanceKey): Promise<unknown> {
     const found = await this.partition.find(key)
     if (found === undefined) return { key }
     const { data, isQuiescent } = found.instance
+    const { status, attributes } = checkIndex(this.store, PARTITION).get(key) ?? {}
+    // The record says what the instance is now, whatever waits in it.
+    deepStrictEqual(
+      [status, attributes],
+      [found.suspension === undefined ? statusOf(data.phase) : 'suspended', data.attributes],
+    )
     // Without the position: a repeat moves it.
     const digest = digestOf({ ...data, seq: 0, timeMs: 0 })
     return {
@@ -287,6 +309,8 @@ class Fold {
 /** Of all programs. */
 let childResults = 0
 let answers = 0
+/** Rows of the index. */
+let indexed = 0
 
 interface Move {
   readonly instance: number
@@ -410,6 +434,8 @@ function nameOf(key: InstanceKey, what: number): string {
     'parent',
     'brood',
     'ask',
+    'label',
+    'label',
   ]
   if (what >= 98) return 'boom'
   if (what >= 88 && what < 93) return 'beside'
@@ -442,6 +468,7 @@ describe('the fold', () => {
     expect(waited).toBeGreaterThan(50)
     expect(childResults).toBeGreaterThan(5)
     expect(answers).toBeGreaterThan(5)
+    expect(indexed).toBeGreaterThan(100)
   })
 
   it('G4: goes on from a crash after any commit as if there had been none (snapshot plus suffix equals full replay)', async () => {

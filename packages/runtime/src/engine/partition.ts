@@ -43,6 +43,7 @@ import {
   type OutgoingSend,
 } from './pending-effect.ts'
 import { Resident } from './resident.ts'
+import { StatusCounts } from './status-counts.ts'
 
 /** Where a partition's effects go once it is not muted. Calls come in the order of the effects. */
 export interface PartitionSink {
@@ -68,6 +69,8 @@ export interface PartitionOptions {
 
 export class Partition {
   readonly number: PartitionNumber
+  /** As of the last batch that was collected. */
+  readonly counts: StatusCounts
   readonly #store: OrderedStore
   readonly #implementations: ReadonlyMap<string, Implementation>
   readonly #sink: PartitionSink
@@ -85,6 +88,7 @@ export class Partition {
     this.#store = store
     this.#implementations = implementations
     this.#sink = sink
+    this.counts = new StatusCounts(store, number)
     this.#position = readPosition(store, number)
     this.#savedPosition = this.#position
   }
@@ -156,15 +160,16 @@ export class Partition {
     for (const resident of this.#dirty) {
       this.#weight -= resident.weight
       try {
-        resident.collect(this.#store, writes)
+        resident.collect(this.#store, writes, this.counts)
       } catch (error) {
         await this.#suspendUnsavable(resident, error)
-        resident.collect(this.#store, writes)
+        resident.collect(this.#store, writes, this.counts)
       }
       this.#weight += resident.weight
       this.#collected.push(resident)
     }
     this.#dirty.clear()
+    this.counts.collect(writes)
     for (const write of this.#pendingWrites.values()) writes.push(write)
     this.#pendingWrites = new Map()
     if (this.#position === this.#savedPosition) return

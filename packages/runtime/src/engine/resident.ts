@@ -12,6 +12,7 @@ import {
   type Base,
   type BlockChanges,
   blockKey,
+  collectIndex,
   dataBytes,
   decodeData,
   decodeInput,
@@ -34,6 +35,7 @@ import {
 } from '../core/index.ts'
 import type { OrderedStore, Write } from '../ports/index.ts'
 import { type Input, type InstanceKey, NO_BYTES, type Partition } from '../protocol/index.ts'
+import type { StatusCounts } from './status-counts.ts'
 
 /** Rough memory of one resident besides its encoded state: objects, maps, context. */
 const RESIDENT_BYTES = 2000
@@ -129,11 +131,12 @@ export class Resident {
    *
    * @throws INVALID_STATE when its state cannot be kept; nothing was added then.
    */
-  collect(store: OrderedStore, writes: Write[]): void {
+  collect(store: OrderedStore, writes: Write[], counts: StatusCounts): void {
     if (!this.exists) {
       this.uncommitted = []
       return
     }
+    const before = this.#saved
     const quiescent = this.suspension === undefined && this.instance.isQuiescent
     if (quiescent && this.isAbsent) this.#collectNothing(store, writes)
     else if (quiescent) this.#collectData(store, writes)
@@ -142,6 +145,8 @@ export class Resident {
       if (base !== undefined) this.#collectBase(base, store, writes)
       this.#collectTail(store, writes, base?.data.seq ?? 0)
     }
+    collectIndex(this.partition, this.key, before, this.#saved, writes)
+    counts.change(this.key, before?.status, this.#saved?.status)
     this.instance.base = undefined
     this.committing = this.uncommitted
     this.uncommitted = []
@@ -173,6 +178,8 @@ export class Resident {
       startedMs: data.phase.kind === 'absent' ? 0 : data.phase.startedMs,
       coveredSeq: data.seq,
       suspension: undefined,
+      closedMs: data.phase.kind === 'closed' ? data.phase.timeMs : undefined,
+      attributes: data.attributes,
     }
     writes.push({ table: 'record', key: recordKey(this.partition, this.key), value: encodeRecord(this.#saved, bytes) })
     this.#dropTail(store, writes, undefined)
@@ -219,7 +226,8 @@ export class Resident {
     if (
       this.#saved !== undefined &&
       this.#saved.status === summary.status &&
-      this.#saved.suspension === summary.suspension
+      this.#saved.suspension === summary.suspension &&
+      this.#saved.attributes === summary.attributes
     )
       return
     const key = recordKey(this.partition, this.key)
@@ -230,12 +238,14 @@ export class Resident {
   }
 
   #tailSummary(): Summary {
-    const { phase } = this.instance.data
+    const { phase, attributes } = this.instance.data
     return {
       status: this.suspension === undefined ? statusOf(phase) : 'suspended',
       startedMs: phase.kind === 'absent' ? (this.uncommitted[0]?.timeMs ?? 0) : phase.startedMs,
       coveredSeq: this.#saved?.coveredSeq ?? 0,
       suspension: this.suspension,
+      closedMs: phase.kind === 'closed' ? phase.timeMs : undefined,
+      attributes,
     }
   }
 

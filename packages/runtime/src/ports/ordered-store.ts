@@ -1,10 +1,10 @@
 /** Local durable memory of a node as a port: ordered tables of bytes with atomic batches. LMDB in production, memory in tests. */
 
-/** Bytes of a store key. LMDB takes 1978 with pages of 4 KiB; the longest key of ours is a prefix and an instance key, about 1300. */
-export const STORE_KEY_BYTES_MAX = 1500
+/** Bytes of a store key. LMDB takes 1978 with pages of 4 KiB; the longest key of ours is a row of the index, about 1850. */
+export const STORE_KEY_BYTES_MAX = 1900
 
-/** The tables. Keys are 1 to 1500 printable ASCII characters (0x21 to 0x7e), ordered bytewise; the key layouts are in core/keys.ts. */
-export const TABLES = ['meta', 'record', 'tail', 'ids', 'timer', 'effect'] as const
+/** The tables. Keys are 1 to 1900 printable ASCII characters (0x21 to 0x7e), ordered bytewise; the key layouts are in core/keys.ts. */
+export const TABLES = ['meta', 'record', 'tail', 'ids', 'timer', 'effect', 'index'] as const
 export type Table = (typeof TABLES)[number]
 
 /** One change: a put, or with `value: undefined` a removal (of a key that may be absent). */

@@ -13,7 +13,9 @@ export const RPC_WAIT_MS_MAX = 20_000
 /** Rows of one page of `list` at most. */
 export const LIST_LIMIT_MAX = 1000
 
-export type InstanceStatus = 'running' | 'suspended' | 'completed' | 'failed'
+/** What an instance may be. Records and the index of the store keep them by their place here: a new one comes last. */
+export const INSTANCE_STATUSES = ['running', 'suspended', 'completed', 'failed'] as const
+export type InstanceStatus = (typeof INSTANCE_STATUSES)[number]
 
 /** `minSeq`: the owner answers once it has applied the journal up to there (0: at once), so a client reads its own writes. */
 export type RpcRequest =
