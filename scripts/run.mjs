@@ -1,4 +1,4 @@
-// The one entry of `npm test`, `npm run demo`, `npm run bench` and `npm run check`: prepares what the task needs,
+// The one entry of `npm test`, `npm run demo`, `npm run example`, `npm run bench` and `npm run check`: prepares what the task needs,
 // then runs it. Works on a machine that has only Node.js and npm.
 
 import { build, installDependencies, installNatsServer, nodeProblem } from './bootstrap.mjs'
@@ -18,6 +18,11 @@ const TASKS = {
     prepare: ['install', 'nats-server', 'build'],
     deadlineMs: NEVER_MS,
     run: program('packages/examples/dist/loyalty/demo.js'),
+  },
+  example: {
+    prepare: ['install', 'nats-server', 'build'],
+    deadlineMs: NEVER_MS,
+    run: program('packages/examples/dist/run-example/main.js'),
   },
   bench: { prepare: ['install', 'nats-server', 'build'], deadlineMs: NEVER_MS, run: program('bench/dist/main.js') },
   'bench:ring': { prepare: ['install', 'build'], deadlineMs: NEVER_MS, run: program('bench/dist/ring.js') },

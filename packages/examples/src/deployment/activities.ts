@@ -5,7 +5,7 @@ import { implementActivities } from '@carillon/runtime'
 
 import { Deployment } from './contract.ts'
 
-const INSTALL_MS = 1_000
+const INSTALL_MS = 200
 
 export const deploymentActivities = implementActivities(Deployment, {
   async install({ host, version }, ctx) {

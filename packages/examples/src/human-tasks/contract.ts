@@ -26,6 +26,7 @@ export interface Task {
 }
 
 const person = z.string().trim().min(1).max(100)
+const DEADLINE_MS_MAX = 30 * 24 * 3_600_000
 const comment = z.string().max(1000).default('')
 
 export const Expense = defineWorkflow('expense', {
@@ -33,6 +34,8 @@ export const Expense = defineWorkflow('expense', {
     employee: person,
     purpose: z.string().min(1).max(200),
     amountCents: z.number().int().positive(),
+    /** How long each group has; default: what the workflow says. */
+    deadlineMs: z.number().int().positive().max(DEADLINE_MS_MAX).optional(),
   }),
   result: type<Decision>(),
   updates: {

@@ -13,10 +13,17 @@ import { codeOf } from '@carillon/runtime'
 
 import type { Decision, Task } from './contract.ts'
 
+export interface NewExpense {
+  readonly employee: string
+  readonly purpose: string
+  readonly amountCents: number
+  readonly deadlineMs?: number | undefined
+}
+
 /** Where the tasks are: a client in production, a test world in tests. */
 export interface Tasks {
   open(): Promise<readonly string[]>
-  start(id: string, expense: { employee: string; purpose: string; amountCents: number }): Promise<unknown>
+  start(id: string, expense: NewExpense): Promise<unknown>
   task(id: string): Promise<Task>
   act(id: string, action: Action, input: { by: string; comment: string }): Promise<Task>
 }

@@ -4,7 +4,7 @@ import { type Duration, implement, type Implementation, toMs, UpdateRejected } f
 import { type Decision, Expense, GROUPS, type Task } from './contract.ts'
 
 export interface ExpenseOptions {
-  /** How long each group has. */
+  /** How long each group has, where the expense does not say. */
   readonly deadline: Duration
 }
 
@@ -19,10 +19,10 @@ export function createExpense({ deadline }: ExpenseOptions): Implementation {
       dueMs: 0,
       decision: undefined,
     }),
-    async run(ctx) {
+    async run(ctx, { deadlineMs = toMs(deadline) }) {
       for (const group of GROUPS) {
         // Whoever has claimed it and did not decide loses it.
-        change(ctx, { group, claimedBy: undefined, dueMs: ctx.now() + toMs(deadline) })
+        change(ctx, { group, claimedBy: undefined, dueMs: ctx.now() + deadlineMs })
         await ctx.activities.notify({ group, purpose: ctx.state.purpose, isEscalation: group !== GROUPS[0] })
         const leftMs = Math.max(0, ctx.state.dueMs - ctx.now())
         await ctx.condition(() => ctx.state.decision !== undefined, leftMs)

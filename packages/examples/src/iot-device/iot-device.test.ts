@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { describeOnBothBackends } from '../testing/describe-on-both-backends.ts'
 import { deviceActivities } from './activities.ts'
 import { Device, type TelemetryEvent } from './contract.ts'
-import { openMqttUplink, openNatsUplink, sendBreakdown, type Uplink } from './producer.ts'
+import { BREAKDOWN, openMqttUplink, openNatsUplink, sendEvents, type Uplink } from './producer.ts'
 import { createDevice, device } from './workflow.ts'
 
 const mqttPort = await freePort()
@@ -34,7 +34,7 @@ describeOnBothBackends('a device', setup, (open) => {
       close: async () => {},
     }
     uplink = backend.kind === 'server' ? await openNatsUplink(backend.url, backend.namespace) : door
-    await sendBreakdown(uplink, 'd-1')
+    await sendEvents(uplink, 'd-1', BREAKDOWN)
     await backend.until(() => activities.calls('reprovision').length === 1)
     const d1 = backend.workflow(Device, 'd-1')
     await backend.until(async () => (await d1.query('status')).reprovisioned === 1)
@@ -73,7 +73,7 @@ describeOnBothBackends('a device', setup, (open) => {
     const backend = await open({ activities: [activities] })
     if (backend.kind === 'memory') return skip('there is no MQTT listener in memory')
     uplink = await openMqttUplink(`mqtt://127.0.0.1:${mqttPort}`, backend.namespace)
-    await sendBreakdown(uplink, 'd-9')
+    await sendEvents(uplink, 'd-9', BREAKDOWN)
     await backend.until(() => activities.calls('reprovision').length === 1)
     const d9 = backend.workflow(Device, 'd-9')
     await backend.until(async () => (await d9.query('status')).lastN === 4)

@@ -1,14 +1,17 @@
 /**
- * A device that knows nothing of Carillon: it publishes JSON, over NATS or over MQTT.
+ * Devices that know nothing of Carillon: they publish JSON, over NATS or over MQTT.
  *
- *     node --import tsx producer.ts [nats://… or mqtt://…] [device]
+ *     tsx producer.ts [nats://…] [mqtt://…]
  */
+import assert from 'node:assert/strict'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
+import { type Carillon, connect } from '@carillon/client'
 import { connect as connectNats } from '@nats-io/transport-node'
 import { connectAsync as connectMqtt } from 'mqtt'
 
-import type { Telemetry } from './contract.ts'
+import { Device, type DeviceStatus, type Telemetry, type TelemetryEvent } from './contract.ts'
 
 /** How a device sends one message. */
 export interface Uplink {
@@ -39,16 +42,69 @@ export async function openMqttUplink(url: string, namespace = 'carillon'): Promi
 }
 
 /** What a device with broken credentials sends. */
-export async function sendBreakdown(uplink: Uplink, device: string, fromN = 0): Promise<void> {
-  const events = ['reading', 'rejected', 'reading', 'rejected', 'offline'] as const
-  for (const [i, event] of events.entries())
-    await uplink.send(device, { n: fromN + i, event, ...(event === 'reading' ? { celsius: 20 + i } : {}) })
+export const BREAKDOWN: readonly TelemetryEvent[] = ['reading', 'rejected', 'reading', 'rejected', 'offline']
+
+export async function sendEvents(uplink: Uplink, device: string, events: readonly TelemetryEvent[]): Promise<void> {
+  for (const [n, event] of events.entries())
+    await uplink.send(device, { n, event, ...(event === 'reading' ? { celsius: 20 + n } : {}) })
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [url = 'nats://127.0.0.1:4222', device = 'sensor-1'] = process.argv.slice(2)
-  const uplink = url.startsWith('mqtt') ? await openMqttUplink(url) : await openNatsUplink(url)
-  await sendBreakdown(uplink, device)
-  await uplink.close()
-  process.stdout.write(`${device} sent 5 messages: look with \`carillon query device ${device} status\`\n`)
+  const [url = 'nats://127.0.0.1:4222', mqttUrl] = process.argv.slice(2)
+  await sendAndLook(url, mqttUrl)
+}
+
+/** Three devices, two uplinks; then what a person in operations sees of them. */
+async function sendAndLook(url: string, mqttUrl: string | undefined): Promise<void> {
+  const run = Date.now().toString(36)
+  const [broken, healthy, overMqtt] = [`broken-${run}`, `healthy-${run}`, `mqtt-${run}`]
+  const nats = await openNatsUplink(url)
+  await tellAndSend('NATS', nats, broken, BREAKDOWN)
+  await tellAndSend('NATS', nats, healthy, ['reading', 'offline', 'rejected', 'reading', 'rejected'])
+  await nats.close()
+  if (mqttUrl !== undefined) {
+    const mqtt = await openMqttUplink(mqttUrl)
+    await tellAndSend('MQTT', mqtt, overMqtt, BREAKDOWN)
+    await mqtt.close()
+  }
+
+  const carillon = await connect({ servers: url })
+  const provisionedAgain = { lastN: 4, celsius: 22, online: false, reprovisioned: 1 }
+  assert.deepEqual(await statusOf(carillon, broken), provisionedAgain)
+  assert.deepEqual(await statusOf(carillon, healthy), { lastN: 4, celsius: 23, online: true, reprovisioned: 0 })
+  if (mqttUrl === undefined)
+    say('no device over MQTT: give mqtt://… as the second argument, and --mqtt-port to carillon dev')
+  else assert.deepEqual(await statusOf(carillon, overMqtt), provisionedAgain)
+  await carillon.close()
+}
+
+async function tellAndSend(
+  how: string,
+  uplink: Uplink,
+  device: string,
+  events: readonly TelemetryEvent[],
+): Promise<void> {
+  say(`${device} sends over ${how}: ${events.join(', ')}`)
+  await sendEvents(uplink, device, events)
+}
+
+/** Nobody waited for the devices' messages to be handled: MQTT confirms less than that. */
+async function statusOf(carillon: Carillon, device: string): Promise<DeviceStatus> {
+  const deadlineMs = performance.now() + 10_000
+  for (;;) {
+    const status = await carillon
+      .workflow(Device, device)
+      .query('status')
+      .catch(() => undefined)
+    if (status?.lastN === 4) {
+      say(`${device} by query: ${JSON.stringify(status)}`)
+      return status
+    }
+    if (performance.now() > deadlineMs) throw new Error(`${device} has not arrived: ${JSON.stringify(status)}`)
+    await delay(50)
+  }
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`)
 }

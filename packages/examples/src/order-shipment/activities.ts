@@ -1,11 +1,11 @@
-/** The warehouse: takes a few seconds for each parcel, so that there is time to change one's mind. */
+/** The warehouse: takes a second for each parcel, so that there is time to change one's mind. */
 import { setTimeout as delay } from 'node:timers/promises'
 
 import { implementActivities } from '@carillon/runtime'
 
 import { Order } from './contract.ts'
 
-const PARCEL_MS = 5_000
+const PARCEL_MS = 1_000
 
 export const orderActivities = implementActivities(Order, {
   async ship({ sku, quantity }, ctx) {

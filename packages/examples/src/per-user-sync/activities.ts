@@ -3,10 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 import { implementActivities } from '@carillon/runtime'
 
-import { UserSync } from './contract.ts'
-
-/** As a system across a network takes. */
-const ANSWER_MS = 50
+import { ANSWER_MS, UserSync } from './contract.ts'
 
 export const userSyncActivities = implementActivities(UserSync, {
   async deliver({ messageId, text }, ctx) {

@@ -10,8 +10,14 @@ export interface Message {
 
 export interface Progress {
   readonly delivered: number
-  readonly lastMessageId: string | undefined
+  /** The ids of the last ones, oldest first; RECENT_MAX at most. */
+  readonly recent: readonly string[]
 }
+
+export const RECENT_MAX = 100
+
+/** How long the other system takes for a message in this example. */
+export const ANSWER_MS = 50
 
 /** One instance for each user; its id is the user's. */
 export const UserSync = defineWorkflow('user-sync', {

@@ -90,6 +90,6 @@ describeOnBothBackends('the sync of users', setup, (open) => {
     for (const messageId of ['a1', 'a2', 'a3']) await ann.signal('message', { messageId, text: '' }, { id: messageId })
     await backend.until(async () => (await ann.query('progress')).delivered === 3)
     expect(received.get('ann')).toEqual(['a1', 'a2', 'a3'])
-    expect(await ann.query('progress')).toEqual({ delivered: 3, lastMessageId: 'a3' })
+    expect(await ann.query('progress')).toEqual({ delivered: 3, recent: ['a1', 'a2', 'a3'] })
   })
 })

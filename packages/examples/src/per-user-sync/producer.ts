@@ -1,10 +1,12 @@
-/** The reader of the feed. `node --import tsx producer.ts [servers]` sends an example feed to `carillon dev`. */
+/** The reader of the feed. `tsx producer.ts [servers]` sends an example feed to `carillon dev`. */
+import assert from 'node:assert/strict'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
-import { connect } from '@carillon/client'
+import { type Carillon, connect } from '@carillon/client'
 import type { Contract } from '@carillon/runtime'
 
-import { type Message, UserSync } from './contract.ts'
+import { ANSWER_MS, type Message, type Progress, UserSync } from './contract.ts'
 
 export interface FeedItem extends Message {
   readonly user: string
@@ -38,15 +40,76 @@ async function readLane(users: Users, lane: Iterable<FeedItem> | AsyncIterable<F
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const carillon = await connect({ servers: process.argv[2] ?? 'nats://127.0.0.1:4222' })
-  const lane = (number: number): FeedItem[] =>
-    Array.from({ length: 40 }, (_, i) => ({
-      user: `user-${i % 8}`,
-      messageId: `lane-${number}-${i}`,
-      text: `message ${i} of lane ${number}`,
-    }))
-  await readFeed(carillon, [lane(1), lane(2), lane(3), lane(4)])
+const LANES = 4
+const USERS = 8
+/** Of one lane to one user. */
+const MESSAGES = 5
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await sendAndLook(process.argv[2] ?? 'nats://127.0.0.1:4222')
+
+/** Four lanes at once, each with messages of eight users, one of them twice; then what came of it. */
+async function sendAndLook(servers: string): Promise<void> {
+  const carillon = await connect({ servers })
+  const run = Date.now().toString(36)
+  const lanes = Array.from({ length: LANES }, (_, i) => laneOf(run, i + 1))
+  const startedMs = performance.now()
+  await readFeed(carillon, lanes)
+  const acceptedMs = performance.now() - startedMs
+  const items = lanes.flat().length
+  say(
+    `${items} items of ${LANES} lanes, ${LANES} of them delivered twice, are durable after ${acceptedMs.toFixed(0)} ms`,
+  )
+
+  const perUser = LANES * MESSAGES
+  for (let user = 0; user < USERS; user++) {
+    const { delivered, recent } = await untilDelivered(carillon, `user-${user}-${run}`, perUser)
+    assert.equal(delivered, perUser)
+    assert.equal(new Set(recent).size, perUser)
+    for (const lane of lanes) {
+      const inOrder = [
+        ...new Set(lane.filter((item) => item.user === `user-${user}-${run}`).map((item) => item.messageId)),
+      ]
+      assert.deepEqual(
+        recent.filter((id) => inOrder.includes(id)),
+        inOrder,
+      )
+    }
+    if (user === 0) say(`user-0 got, in the order in which they were accepted: ${recent.join(' ')}`)
+  }
+  const tookMs = performance.now() - startedMs
+  const oneByOneMs = perUser * ANSWER_MS
+  say(`${USERS} users got ${perUser} messages each, every lane's in order, within ${tookMs.toFixed(0)} ms;`)
+  say(
+    `one user alone takes ${oneByOneMs} ms, one after the other, and all users in a row would ${USERS * oneByOneMs} ms`,
+  )
+  assert.ok(tookMs >= oneByOneMs, 'messages of one user were delivered side by side')
+  assert.ok(tookMs < USERS * oneByOneMs, 'users waited for each other')
   await carillon.close()
-  process.stdout.write('160 messages of 8 users are durable: each user gets 20, one by one\n')
+}
+
+function laneOf(run: string, lane: number): FeedItem[] {
+  const items = Array.from({ length: USERS * MESSAGES }, (_, i) => ({
+    user: `user-${i % USERS}-${run}`,
+    messageId: `${lane}.${Math.floor(i / USERS)}-of-${i % USERS}`,
+    text: `message ${i} of lane ${lane}`,
+  }))
+  // The lane delivers its third item again, a little later.
+  return items.toSpliced(10, 0, ...items.slice(2, 3))
+}
+
+async function untilDelivered(carillon: Carillon, user: string, count: number): Promise<Progress> {
+  const deadlineMs = performance.now() + 30_000
+  for (;;) {
+    const progress = await carillon.workflow(UserSync, user).query('progress')
+    if (progress.delivered >= count) return progress
+    assert.ok(
+      performance.now() < deadlineMs,
+      `${user} got ${progress.delivered} of ${count} messages within 30 seconds`,
+    )
+    await delay(20)
+  }
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`)
 }

@@ -17,9 +17,13 @@ export function addDevCommand(program: Command): void {
         parseWhole,
       ),
     )
+    .addOption(
+      new Option('--mqtt-port <port>', 'nats-server takes MQTT there; default: it takes none').argParser(parseWhole),
+    )
     .addOption(new Option('--namespace <name>', 'of the cluster').env('CARILLON_NAMESPACE').default(DEFAULT_NAMESPACE))
     .addOption(logLevelOption())
     .addOption(jsonOption())
+    .addOption(new Option('--supervised').hideHelp())
     .addHelpText(
       'after',
       `

@@ -7,6 +7,8 @@ export interface FirstSteps {
   readonly url: string
   /** The value of `--servers`, when the usual one will not do. */
   readonly servers: string | undefined
+  /** Where the server takes MQTT, if it does. */
+  readonly mqtt?: string | undefined
   readonly namespace: string
   readonly dataDir: string
   readonly workflows: readonly WorkflowSummary[]
@@ -14,9 +16,9 @@ export interface FirstSteps {
 
 const ID = 'my-1'
 
-export function formatFirstSteps({ url, servers, namespace, dataDir, workflows }: FirstSteps): string[] {
+export function formatFirstSteps({ url, servers, mqtt, namespace, dataDir, workflows }: FirstSteps): string[] {
   const names = workflows.map(({ type }) => type).join(', ')
-  const lines = ['', `ready: ${names} at ${url}, data in ${dataDir}`]
+  const lines = ['', `ready: ${names} at ${url}${mqtt === undefined ? '' : ` and ${mqtt}`}, data in ${dataDir}`]
   const example = workflows.find(({ signals }) => signals.length > 0) ?? workflows[0]
   if (example === undefined) return lines
   const options = `${servers === undefined ? '' : ` --servers ${servers}`}${namespace === 'carillon' ? '' : ` --namespace ${namespace}`}`

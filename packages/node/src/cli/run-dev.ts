@@ -29,9 +29,13 @@ import { StopRequest } from './stop-request.ts'
 export interface DevFlags {
   readonly dataDir: string
   readonly port?: number
+  /** Where the nats-server takes MQTT; nowhere when undefined. */
+  readonly mqttPort?: number
   readonly namespace: string
   readonly logLevel: LogLevel
   readonly json?: boolean
+  /** The end of the channel to the parent process counts as a request to stop. */
+  readonly supervised?: boolean
 }
 
 const HOST = '127.0.0.1'
@@ -65,6 +69,7 @@ export async function runDev(given: readonly string[], flags: DevFlags): Promise
       path: binary.path,
       storeDir: join(dataDir, 'nats'),
       port,
+      ...mqttConfig(flags.mqttPort),
       log: (line) => logServer(logger, line),
     })
     logger.info({ url: nats.url, version: binary.version }, 'nats-server is running')
@@ -87,6 +92,7 @@ async function runWithServer(session: Session, nats: NatsProcess): Promise<numbe
   const watch = new SourceWatch(session.files)
   const current: { node: DevNode | undefined } = { node: undefined }
   const stop = new StopRequest({
+    withParent: session.flags.supervised === true,
     onHardStop: () => {
       current.node?.kill()
       nats.signal('SIGKILL')
@@ -162,10 +168,12 @@ function nodeArguments({ files, flags, dataDir }: Session, nats: NatsProcess): s
 function announce(session: Session, { url, port }: NatsProcess, { workflows }: ReadyMessage): void {
   const { flags, dataDir, wasReady } = session
   session.wasReady = true
-  if (flags.json === true) return printJson({ event: 'ready', url, namespace: flags.namespace, dataDir, workflows })
+  const { namespace, mqttPort } = flags
+  const mqtt = mqttPort === undefined ? undefined : `mqtt://${HOST}:${mqttPort}`
+  if (flags.json === true) return printJson({ event: 'ready', url, mqtt, namespace, dataDir, workflows })
   if (wasReady) return print('ready again')
   const servers = port === PORT_DEFAULT ? undefined : url
-  for (const line of formatFirstSteps({ url, servers, namespace: flags.namespace, dataDir, workflows })) print(line)
+  for (const line of formatFirstSteps({ url, servers, mqtt, namespace, dataDir, workflows })) print(line)
 }
 
 function findFiles(given: readonly string[]): readonly string[] {
@@ -214,6 +222,10 @@ async function choosePort(asked: number | undefined, logger: Logger): Promise<nu
   const other = await freePort()
   logger.warn({ port: other }, `port ${PORT_DEFAULT} is taken: nats-server listens on ${other}`)
   return other
+}
+
+function mqttConfig(port: number | undefined): { readonly config?: string } {
+  return port === undefined ? {} : { config: `mqtt { host: ${HOST}, port: ${port} }` }
 }
 
 function isFree(port: number): Promise<boolean> {
