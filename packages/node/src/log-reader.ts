@@ -40,6 +40,8 @@ const BUFFER_MESSAGES_MAX = 4096
 const BUFFER_BYTES_MAX = 32 * 1024 * 1024
 /** What a buffered message costs beside its payload. */
 const MESSAGE_OVERHEAD_BYTES = 512
+/** However much there is of other partitions: so often is told how far it was read. */
+const PROGRESS_EVERY_MS = 50
 const BACKOFF_MS = 50
 const BACKOFF_MAX_MS = 400
 /** A cluster that is starting may say for a moment that there is no stream. */
@@ -55,6 +57,9 @@ export class JetStreamLogReader implements LogReader {
   #bufferBytes = 0
   /** Everything up to here was received, own or not. */
   #throughSeq: number
+  /** What was told of that. */
+  #toldSeq: number
+  #progressTimer: NodeJS.Timeout | undefined
   /** The last message that was received, own or not; 0 when none was. */
   readonly #last = { seq: 0, timeMs: 0 }
   #delivering: Promise<void> | undefined
@@ -71,6 +76,7 @@ export class JetStreamLogReader implements LogReader {
     this.#nc = nc
     this.#options = options
     this.#throughSeq = options.fromSeq - 1
+    this.#toldSeq = this.#throughSeq
     this.#status = watchStatus(nc, ({ type }) => {
       if (type === 'disconnect') this.#onDown()
       else if (type === 'reconnect') this.#onUp()
@@ -80,11 +86,6 @@ export class JetStreamLogReader implements LogReader {
         )
     })
     this.#running = this.#run()
-  }
-
-  /** Everything up to this sequence has been received; of the reader's partitions it may still wait in the buffer. */
-  get throughSeq(): number {
-    return this.#throughSeq
   }
 
   /** Pull sessions begun so far; more than one means that the reader had to recover. */
@@ -194,7 +195,7 @@ export class JetStreamLogReader implements LogReader {
     this.#throughSeq = seq
     this.#last.seq = seq
     this.#last.timeMs = info.timeMs
-    if (!this.#options.isOwn(msg.subject)) return
+    if (!this.#options.isOwn(msg.subject)) return this.#tellProgressSoon()
     const message = new JetStreamMessage(msg, info)
     this.#buffer.push(message)
     this.#bufferBytes += message.payload.length + MESSAGE_OVERHEAD_BYTES
@@ -216,10 +217,11 @@ export class JetStreamLogReader implements LogReader {
   async #deliver(): Promise<void> {
     try {
       await this.#checkHole()
-      while (this.#buffer.length > 0 && !this.#isOver) {
+      while ((this.#buffer.length > 0 || this.#toldSeq < this.#throughSeq) && !this.#isOver) {
         const batch = this.#takeBatch()
+        this.#toldSeq = this.#buffer.length === 0 ? this.#throughSeq : (batch.at(-1)?.seq ?? this.#toldSeq)
         this.#pull()
-        await this.#options.onMessages(batch)
+        await this.#options.onMessages(batch, this.#toldSeq)
         await this.#checkHole()
       }
     } catch (error) {
@@ -228,6 +230,13 @@ export class JetStreamLogReader implements LogReader {
       this.#delivering = undefined
     }
     this.#pull()
+  }
+
+  #tellProgressSoon(): void {
+    this.#progressTimer ??= setTimeout(() => {
+      this.#progressTimer = undefined
+      if (!this.#isOver) this.#deliverSoon()
+    }, PROGRESS_EVERY_MS)
   }
 
   #takeBatch(): readonly LogMessage[] {
@@ -303,6 +312,7 @@ export class JetStreamLogReader implements LogReader {
 
   #end(): void {
     this.#isOver = true
+    clearTimeout(this.#progressTimer)
     this.#status.stop()
     this.#dropSession('closed')
     this.#buffer = []

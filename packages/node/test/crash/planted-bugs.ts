@@ -79,7 +79,7 @@ function changeRead(change: (options: ReadOptions) => ReadOptions): void {
 }
 
 function withMessages(options: ReadOptions, change: (message: LogMessage) => LogMessage): ReadOptions {
-  return { ...options, onMessages: (messages) => options.onMessages(messages.map(change)) }
+  return { ...options, onMessages: (messages, throughSeq) => options.onMessages(messages.map(change), throughSeq) }
 }
 
 function fieldsOf({ subject, seq, timeMs, payload }: LogMessage): Omit<LogMessage, 'header'> {

@@ -49,8 +49,8 @@ import { PendingEffects } from './pending-effects.ts'
 import { RpcService } from './rpc-service.ts'
 import { TimerService } from './timer-service.ts'
 
-/** Commits between two that save the position of every partition: idle ones would else be read again from far back. */
-const POSITION_EVERY_COMMITS = 20
+/** So often the position of every partition is saved: idle ones would else be read again from far back. */
+const POSITIONS_EVERY_MS = 4000
 /** However soon a timer is due: so much may still come together into one commit. */
 const COMMIT_SOONEST_MS = 5
 const MSGPACK = { [HEADERS.encoding]: 'msgpack' } as const
@@ -116,6 +116,7 @@ export class Engine {
   /** Of the timers that the store does not show yet. */
   #soonestTimerMs = Infinity
   #committing: Promise<void> | undefined
+  #positionsSavedMs = 0
   #phase: 'new' | 'running' | 'failed' | 'closed' = 'new'
   readonly #caughtUp: Promise<void>
   #reportCaughtUp: () => void = () => {}
@@ -202,7 +203,7 @@ export class Engine {
     this.#reader = log.read({
       partitions: this.#options.partitions,
       fromSeq: this.#readSeq + 1,
-      onMessages: (messages) => this.#turns.run(() => this.#applyAll(messages)),
+      onMessages: (messages, throughSeq) => this.#turns.run(() => this.#applyAll(messages, throughSeq)),
       onFailed: (error) => this.#fail(error),
     })
     if (this.#readSeq >= this.#catchUpSeq) this.#background(this.#goLive())
@@ -226,7 +227,7 @@ export class Engine {
     while (this.#tasks.size > 0) await Promise.all(this.#tasks)
   }
 
-  async #applyAll(messages: readonly LogMessage[]): Promise<void> {
+  async #applyAll(messages: readonly LogMessage[], throughSeq: number): Promise<void> {
     const { clock } = this.#options
     let sliceEndMs = performance.now() + this.#limits.sliceMs
     let turns = 0
@@ -241,6 +242,8 @@ export class Engine {
       await clock.yield()
       sliceEndMs = performance.now() + this.#limits.sliceMs
     }
+    // What is behind the last message is of other partitions.
+    this.#readSeq = throughSeq
     this.#flush()
     this.#rpc.progressed()
     this.#planCommit()
@@ -337,7 +340,9 @@ export class Engine {
 
   /** Everything of one moment (invariant 2). Gives what is to be told when it is in the store. */
   async #collect(writes: Write[], last: boolean): Promise<readonly (() => void)[]> {
-    const all = last || this.counts.commits % POSITION_EVERY_COMMITS === 0
+    const nowMs = this.#options.clock.nowMs()
+    const all = last || nowMs - this.#positionsSavedMs >= POSITIONS_EVERY_MS
+    if (all) this.#positionsSavedMs = nowMs
     for (const partition of this.#partitions.values()) {
       if (!all && !partition.isDirty) continue
       partition.skipTo(this.#readSeq)

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 
 import { type ActivityContext, defineWorkflow, implement, implementActivities, type } from '../index.ts'
 import { MemoryDisk } from '../testing/memory-store.ts'
+import type { Partition } from '../protocol/index.ts'
 import { EngineWorld, keyOf } from '../testing/engine-world.ts'
 
 const Desk = defineWorkflow('desk', {
@@ -59,6 +60,31 @@ describe('an engine that goes live', () => {
     expect(await logOf(world, 'second')).toEqual(['done'])
     expect(await logOf(world, 'third')).toEqual(['rang'])
     expect(world.deadLetters).toMatchObject([{ reason: 'NOT_FOUND' }])
+  })
+})
+
+describe('an engine with some of the partitions', () => {
+  const partitionOf = (world: EngineWorld, id: string): Partition => world.subjects.partitionOfKey(keyOf('desk', id))
+
+  it('catches up, and saves its positions, where the end of the journal is of others', async () => {
+    const world = new EngineWorld({ partitions: 4 })
+    const ids = Array.from({ length: 40 }, (_, i) => `${i}`)
+    const others = ids.filter((id) => partitionOf(world, id) !== partitionOf(world, '0'))
+    world.send('desk', '0', 'signal', 'call')
+    for (const id of others) world.send('desk', id, 'signal', 'call')
+    const partitions = [partitionOf(world, '0')]
+    await world.start({ ...life(), partitions })
+    await world.settled()
+    expect(await logOf(world, '0')).toEqual(['done'])
+    for (const id of others) world.send('desk', id, 'signal', 'call')
+    await world.settled()
+    expect(world.engine.position).toBe(world.log.lastSeq)
+    await world.stop()
+    // What it has read must not be asked for again: it may have been trimmed.
+    world.log.trim(world.log.lastSeq + 1)
+    await world.start({ ...life(), partitions })
+    expect(world.failures).toEqual([])
+    expect(await logOf(world, '0')).toEqual(['done'])
   })
 })
 

@@ -30,8 +30,11 @@ export interface ReadOptions {
   /**
    * Takes messages in rising sequence, each at least once over a reader's life and without gaps; after a reconnect the reader resumes at
    * the first it has not delivered. The reader awaits the promise before it delivers more: that is the back-pressure.
+   *
+   * @param throughSeq everything up to here has been delivered or is of other partitions. It rises also where there is nothing to deliver: then
+   * `messages` is empty, at least once in 100 ms.
    */
-  readonly onMessages: (messages: readonly LogMessage[]) => Promise<void>
+  readonly onMessages: (messages: readonly LogMessage[], throughSeq: number) => Promise<void>
   /** Called once if the reader cannot go on: the journal was trimmed, recreated or lost. The reader is closed by then. */
   readonly onFailed: (error: unknown) => void
 }

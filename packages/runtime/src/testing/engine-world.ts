@@ -40,6 +40,8 @@ export interface LifeOptions {
   readonly implementations: readonly Implementation[]
   readonly activities?: readonly ActivityImplementations[]
   readonly limits?: Partial<EngineLimits>
+  /** Default: all. */
+  readonly partitions?: readonly Partition[]
   readonly gate?: MemoryStoreOptions['gate']
   readonly reach?: ReachFailpoint
 }
@@ -117,14 +119,14 @@ export class EngineWorld {
   }
 
   /** Starts an engine. Throws as `Engine.start`. */
-  async open({ implementations, activities = [], limits, gate, reach }: LifeOptions): Promise<void> {
+  async open({ implementations, activities = [], limits, partitions, gate, reach }: LifeOptions): Promise<void> {
     const store = new MemoryStore({ disk: this.disk, ...(gate === undefined ? {} : { gate }) })
     this.#life = undefined
     this.failures.length = 0
     const ports = this.#portsOf(() => this.#life)
     const engine = new Engine({
       subjects: this.subjects,
-      partitions: Array.from({ length: this.subjects.partitions }, (_, number) => number as Partition),
+      partitions: partitions ?? Array.from({ length: this.subjects.partitions }, (_, number) => number as Partition),
       implementations,
       activities,
       store,
@@ -286,7 +288,7 @@ export class EngineWorld {
         read: (options) => {
           const reader = this.log.read({
             ...options,
-            onMessages: (messages) => (isOver() ? never : options.onMessages(messages)),
+            onMessages: (messages, throughSeq) => (isOver() ? never : options.onMessages(messages, throughSeq)),
             onFailed: (error) => (isOver() ? undefined : options.onFailed(error)),
           })
           this.#current().readers.push(reader)

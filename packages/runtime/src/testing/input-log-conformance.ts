@@ -57,7 +57,7 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
       fromSeq: number,
       options: {
         partitions?: readonly Partition[]
-        onMessages?: (messages: readonly LogMessage[]) => Promise<void>
+        onMessages?: (messages: readonly LogMessage[], throughSeq: number) => Promise<void>
       } = {},
     ): Collected {
       const messages: LogMessage[] = []
@@ -65,8 +65,8 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
       const reader = place.log.read({
         partitions: options.partitions ?? everyPartition(),
         fromSeq,
-        async onMessages(batch) {
-          await options.onMessages?.(batch)
+        async onMessages(batch, throughSeq) {
+          await options.onMessages?.(batch, throughSeq)
           messages.push(...batch)
         },
         onFailed: (error) => failures.push(error),
@@ -180,6 +180,30 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
         await vi.waitFor(() => expect(even.messages.length + odd.messages.length).toBe(64), WAIT)
         expect(even.messages.map(textOf).sort()).toEqual(ids.filter(isEven).sort())
         expect(odd.messages.map(textOf).sort()).toEqual(ids.filter((id) => !isEven(id)).sort())
+      })
+
+      it('tells how far it has read, also where all of it is of other partitions', async () => {
+        const partitionOf = (id: string): Partition => place.subjects.partitionOf(encodeToken('order'), encodeToken(id))
+        const foreign = 'a'
+        const other = partitionOf(foreign)
+        const own = ['b', 'c', 'd', 'e', 'f', 'g'].find((id) => partitionOf(id) !== other) as string
+        const told: number[] = []
+        const collected = read(1, {
+          partitions: everyPartition().filter((partition) => partition !== other),
+          async onMessages(batch, throughSeq) {
+            expect(throughSeq).toBeGreaterThan(told.at(-1) ?? 0)
+            expect(throughSeq).toBeGreaterThanOrEqual(batch.at(-1)?.seq ?? 0)
+            told.push(throughSeq)
+          },
+        })
+        for (let i = 0; i < 10; i++) await append(foreign, `${i}`)
+        await vi.waitFor(() => expect(told.at(-1)).toBe(10), WAIT)
+        expect(collected.messages).toEqual([])
+        await append(own, 'mine')
+        await append(foreign, 'not mine')
+        await vi.waitFor(() => expect(told.at(-1)).toBe(12), WAIT)
+        expect(collected.messages.map(textOf)).toEqual(['mine'])
+        expect(collected.failures).toEqual([])
       })
 
       it('gives a subject that names no partition to the reader of partition 0', async () => {

@@ -27,6 +27,8 @@ export class MemoryLogReader implements LogReader {
   readonly #identity: string
   readonly #own: ReadonlySet<Partition>
   #nextSeq: number
+  /** Told to have been read. */
+  #toldSeq: number
   /** The log lost messages that this reader had taken. */
   #isAhead = false
   #isPlanned = false
@@ -39,6 +41,7 @@ export class MemoryLogReader implements LogReader {
     this.#identity = log.identity
     this.#own = new Set(options.partitions)
     this.#nextSeq = options.fromSeq
+    this.#toldSeq = options.fromSeq - 1
     this.wake()
   }
 
@@ -72,12 +75,13 @@ export class MemoryLogReader implements LogReader {
     const failure = this.#failure()
     if (failure !== undefined) return this.#fail(failure)
     const batch = this.#takeBatch()
-    if (batch.length > 0) this.#delivering = this.#deliver(batch)
+    if (this.#nextSeq - 1 > this.#toldSeq) this.#delivering = this.#deliver(batch)
   }
 
   async #deliver(batch: readonly LogMessage[]): Promise<void> {
     try {
-      await this.#options.onMessages(batch)
+      this.#toldSeq = this.#nextSeq - 1
+      await this.#options.onMessages(batch, this.#toldSeq)
     } catch (error) {
       this.#fail(error)
     }
