@@ -1,5 +1,6 @@
 export * from './contract/activities.ts'
 export * from './contract/attributes.ts'
+export type { ActivityLimits, Rate } from './contract/activity-limits.ts'
 export * from './contract/children.ts'
 export * from './contract/context.ts'
 export * from './contract/contract.ts'

@@ -2,6 +2,7 @@
 import { CarillonError } from '../errors.ts'
 import { encodeToken } from '../protocol/ids.ts'
 import { type AttributeKind, checkAttributes } from './attributes.ts'
+import { type ActivityLimits, parseLimits } from './activity-limits.ts'
 import type { Duration } from './duration.ts'
 import type { Schema } from './schema.ts'
 
@@ -28,7 +29,7 @@ export interface ActivityOptions {
   readonly heartbeat?: Duration
 }
 
-export interface ActivityContract extends ActivityOptions {
+export interface ActivityContract extends ActivityOptions, ActivityLimits {
   readonly input?: Schema
   readonly output?: Schema
 }
@@ -69,12 +70,15 @@ export interface Contract<Shape extends ContractShape = ContractShape> {
  * @param name the type's name, a valid id: it is part of every subject of its instances, so it cannot change later.
  * @throws INVALID_ID when the name, or the name of a signal, update, query or activity, is not a valid id.
  * @throws INVALID_DEFINITION when a signal and an update have one name, or an attribute has a name or kind that is none.
+ * @throws INVALID_DEFINITION, INVALID_DURATION when the limits of an activity make no sense.
  */
 export function defineWorkflow<const Shape extends ContractShape>(name: string, shape: Shape): Contract<Shape> {
   encodeToken(name, 'workflow type')
   for (const part of ['signals', 'updates', 'queries', 'activities'] as const) {
     for (const key of Object.keys(shape[part] ?? {})) encodeToken(key, `name in ${part} of ${name}`)
   }
+  for (const [key, activity] of Object.entries(shape.activities ?? {}))
+    parseLimits(activity, `the activity ${key} of ${name}`)
   const both = Object.keys(shape.signals ?? {}).find((key) => Object.hasOwn(shape.updates ?? {}, key))
   if (both !== undefined)
     throw new CarillonError('INVALID_DEFINITION', `${name} has both a signal and an update named ${both}: rename one`)

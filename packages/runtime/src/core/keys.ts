@@ -102,11 +102,11 @@ export function effectKey(partition: Partition, effect: EffectId, key: InstanceK
   return `${part(partition)}/${hex(Number(seq), 14)}.${hex(Number(index), 6)}/${key ?? ''}`
 }
 
-/** Pending effects of a partition in the order of their turns, from behind a key. */
-export function effectRange(partition: Partition, after: string | undefined, limit: number): Range {
+/** Pending effects of a partition in the order of their turns, from behind a key, up to another where that is given. */
+export function effectRange(partition: Partition, after: string | undefined, limit: number, until?: string): Range {
   return {
     from: after === undefined ? `${part(partition)}/` : `${after}\u0000`,
-    to: part(partition) + BEHIND_SLASH,
+    to: until === undefined ? part(partition) + BEHIND_SLASH : `${until}\u0000`,
     limit,
   }
 }

@@ -1,34 +1,34 @@
 /**
- * Runs the activities of this process: attempts, time-outs, back-off, heartbeats; and hands each result in once.
+ * Runs the activities of this process: attempts, pauses between them, limits; and hands each result in once.
  *
- * Owns: which calls run, wait, or have ended and wait to be let go.
+ * Owns: which calls run, wait, rest, or have ended and wait to be let go.
  * Does not own: which calls are pending (the partitions do), nor how results reach the journal.
  *
  * Invariants
  * 1. A call runs at most once at a time in this process, and is not started again between its result and `letGo`.
- * 2. At most `activitiesMax` attempts run and `activityQueueMax` calls wait; `start` says no beyond that.
+ * 2. At most `activitiesMax` attempts run, and what waits in memory is bounded (activity-lanes.ts); `start` says no beyond that.
+ * 3. A call that rests before its next attempt takes no place among those that run.
  */
-import type { ActivityContext, ActivityFunction, ActivityImplementations } from '../contract/activities.ts'
-import type { ActivityOptions } from '../contract/contract.ts'
-import { toMs } from '../contract/duration.ts'
-import { validate } from '../contract/schema.ts'
-import { CarillonError, codeOf, type ErrorData } from '../errors.ts'
-import { toPlainError } from '../core/index.ts'
-import type { Clock, Logger } from '../ports/index.ts'
+import type { ActivityFunction, ActivityImplementations } from '../contract/activities.ts'
+import { parseLimits } from '../contract/activity-limits.ts'
 import {
-  decodeValue,
-  encodeValue,
-  type InstanceKey,
-  type Outcome,
-  parseKey,
-  PAYLOAD_BYTES_MAX,
-  typeTokenOf,
-} from '../protocol/index.ts'
-import type { ActivityCall } from './pending-effect.ts'
-
-const DEFAULTS = { startToCloseMs: 60_000, initialMs: 200, backoff: 2, maxMs: 60_000 } as const
+  type ActivityCall,
+  ActivityLanes,
+  type ActivityPolicy,
+  Attempt,
+  callId,
+  describeFailure,
+  isFinal,
+  Lane,
+  pauseMs,
+  policyOf,
+} from '../activity/index.ts'
+import { CarillonError, type ErrorData } from '../errors.ts'
+import type { Clock, Logger } from '../ports/index.ts'
+import { type InstanceKey, type Outcome, parseKey, typeTokenOf } from '../protocol/index.ts'
 
 export interface ActivityRunnerOptions {
+  /** By type token. */
   readonly implementations: ReadonlyMap<string, ActivityImplementations>
   readonly clock: Clock
   readonly logger: Logger
@@ -40,36 +40,61 @@ export interface ActivityRunnerOptions {
 
 interface Running {
   readonly call: ActivityCall
-  readonly abort: AbortController
-  phase: 'waiting' | 'running' | 'ended'
+  readonly activity: Activity
+  phase: 'waiting' | 'running' | 'resting' | 'ended'
+  /** Begun so far. */
+  attempts: number
+  attempt: Attempt | undefined
+  cancelRest: (() => void) | undefined
 }
+
+/** What this process knows of one activity. `fn` is undefined for one that it does not have. */
+interface Activity {
+  readonly type: ActivityImplementations | undefined
+  readonly fn: ActivityFunction | undefined
+  readonly lane: Lane<Running>
+}
+
+const UNLIMITED = { concurrency: Infinity, rate: undefined } as const
 
 export class ActivityRunner {
   readonly #options: ActivityRunnerOptions
+  readonly #activities: ReadonlyMap<string, ReadonlyMap<string, Activity>>
+  /** Calls of activities that this process does not have: they fail. */
+  readonly #unknown: Activity = { type: undefined, fn: undefined, lane: new Lane(UNLIMITED) }
+  readonly #lanes: ActivityLanes<Running>
   readonly #calls = new Map<string, Running>()
-  readonly #queue: Running[] = []
   readonly #tasks = new Set<Promise<void>>()
-  #running = 0
   #closed = false
 
   constructor(options: ActivityRunnerOptions) {
+    const { clock, activitiesMax, activityQueueMax } = options
     this.#options = options
+    this.#activities = new Map([...options.implementations].map(([type, all]) => [type, activitiesOf(all)]))
+    this.#lanes = new ActivityLanes({
+      clock,
+      runningMax: activitiesMax,
+      waitingMax: activityQueueMax,
+      start: (_, running) => this.#begin(running),
+    })
   }
 
-  get hasRoom(): boolean {
-    return !this.#closed && this.#queue.length < this.#options.activityQueueMax
+  /** Calls of one lane wait in order, and wait for each other only. */
+  laneOf({ key, name }: ActivityCall): object {
+    return this.#activityOf(key, name).lane
   }
 
-  /** Sees to it that the call is run. False when there is no room: ask again later. */
+  /** Sees to it that the call is run. False when there is no room for its activity: ask again later. */
   start(call: ActivityCall): boolean {
     const id = callId(call.key, call.id)
     if (this.#calls.has(id)) return true
-    if (!this.hasRoom) return false
-    const running: Running = { call, abort: new AbortController(), phase: 'waiting' }
+    if (this.#closed) return false
+    const activity = this.#activityOf(call.key, call.name)
+    const running: Running = { call, activity, phase: 'waiting', attempts: 0, attempt: undefined, cancelRest: undefined }
     this.#calls.set(id, running)
-    this.#queue.push(running)
-    this.#pump()
-    return true
+    if (this.#lanes.offer(activity.lane, running)) return true
+    this.#calls.delete(id)
+    return false
   }
 
   /** The result was applied, or is not wanted any more: forgets the call, and aborts it if it runs. */
@@ -77,211 +102,121 @@ export class ActivityRunner {
     const running = this.#calls.get(callId(key, id))
     if (running === undefined) return
     this.#calls.delete(callId(key, id))
-    if (running.phase !== 'ended')
-      running.abort.abort(new CarillonError('CLOSED', 'the result of this activity is not wanted any more'))
+    this.#stop(running, new CarillonError('CLOSED', 'the result of this activity is not wanted any more'))
   }
 
   /** Aborts all attempts and resolves when none runs. What is pending stays so. */
   async close(): Promise<void> {
     this.#closed = true
-    this.#queue.length = 0
-    for (const { abort } of this.#calls.values())
-      abort.abort(new CarillonError('CLOSING', 'this node stops: the activity runs again on the next one'))
+    this.#lanes.close()
+    const reason = new CarillonError('CLOSING', 'this node stops: the activity runs again on the next one')
+    for (const running of this.#calls.values()) this.#stop(running, reason)
     await Promise.all(this.#tasks)
     this.#calls.clear()
   }
 
-  #pump(): void {
-    while (!this.#closed && this.#running < this.#options.activitiesMax) {
-      const next = this.#queue.shift()
-      if (next === undefined) return
-      if (next.abort.signal.aborted) continue
-      this.#running += 1
-      next.phase = 'running'
-      const task = this.#run(next).finally(() => {
-        this.#running -= 1
-        this.#tasks.delete(task)
-        this.#pump()
-      })
-      this.#tasks.add(task)
+  #activityOf(key: InstanceKey, name: string): Activity {
+    return this.#activities.get(typeTokenOf(key))?.get(name) ?? this.#unknown
+  }
+
+  #stop(running: Running, reason: CarillonError): void {
+    const { lane } = running.activity
+    if (running.phase === 'waiting') this.#lanes.remove(lane, running)
+    else if (running.phase === 'resting') {
+      running.cancelRest?.()
+      this.#lanes.gone(lane)
+    } else if (running.phase === 'running') running.attempt?.abort(reason)
+  }
+
+  /** The lane has a place for it. */
+  #begin(running: Running): void {
+    running.phase = 'running'
+    const task: Promise<void> = this.#attempt(running).finally(() => this.#tasks.delete(task))
+    this.#tasks.add(task)
+  }
+
+  async #attempt(running: Running): Promise<void> {
+    const { lane } = running.activity
+    let outcome: Outcome
+    try {
+      const { policy, value } = await this.#run(running)
+      if (!value.ok && this.#isUnwanted(running)) return this.#lanes.ended(lane)
+      if (!value.ok && running.attempts < policy.attempts && !isFinal(value.error, policy))
+        return this.#rest(running, value.error, pauseMs(policy, running.attempts))
+      outcome = value.ok ? value : failed(describeFailure(value.error, running.attempts))
+    } catch (error) {
+      // About the options, and not the attempt: a wrong duration.
+      outcome = failed(describeFailure(error, 0))
+    }
+    running.phase = 'ended'
+    await this.#complete(running, outcome)
+    this.#lanes.ended(lane)
+  }
+
+  /** @throws INVALID_DURATION */
+  async #run(running: Running): Promise<{ readonly policy: ActivityPolicy; readonly value: Settled }> {
+    const { call, activity } = running
+    const { clock, logger } = this.#options
+    const { type, fn } = activity
+    if (type === undefined || fn === undefined)
+      throw new CarillonError(
+        'UNKNOWN_NAME',
+        `this node has no activity ${call.name} of ${parseKey(call.key).type}: pass implementActivities(…) to it`,
+      )
+    const policy = policyOf(type.contract.shape.activities?.[call.name], call.options)
+    running.attempts += 1
+    running.attempt = new Attempt({ call, number: running.attempts, policy, clock, logger })
+    try {
+      return { policy, value: { ok: true, value: await running.attempt.run(type, fn) } }
+    } catch (error) {
+      return { policy, value: { ok: false, error } }
     }
   }
 
-  async #run(running: Running): Promise<void> {
-    // What is thrown here, and not in an attempt, is about the options: a wrong duration.
-    const outcome = await this.#attempts(running).catch((error: unknown) => failed(describe(error, 0)))
-    if (outcome === undefined) return
-    running.phase = 'ended'
+  #rest(running: Running, error: unknown, waitMs: number): void {
+    const { call, activity, attempts } = running
+    this.#options.logger.warn(
+      { activity: call.name, ...parseKey(call.key), attempt: attempts, retryInMs: waitMs, err: error },
+      'an attempt of an activity failed',
+    )
+    running.phase = 'resting'
+    running.attempt = undefined
+    running.cancelRest = this.#options.clock.after(waitMs, () => {
+      running.phase = 'waiting'
+      this.#lanes.rested(activity.lane, running)
+    })
+    this.#lanes.rests(activity.lane)
+  }
+
+  async #complete({ call }: Running, outcome: Outcome): Promise<void> {
     try {
-      await this.#options.complete(running.call, outcome)
+      await this.#options.complete(call, outcome)
     } catch (error) {
       // Still pending in the store: whoever owns the partition next runs it again.
       this.#options.logger.error(
-        { activity: running.call.name, ...parseKey(running.call.key), err: error },
+        { activity: call.name, ...parseKey(call.key), err: error },
         'the result of an activity could not be stored',
       )
-      this.#calls.delete(callId(running.call.key, running.call.id))
+      this.#calls.delete(callId(call.key, call.id))
     }
   }
 
-  /** Undefined when it was aborted from outside: nobody wants the result. */
-  async #attempts({ call, abort }: Running): Promise<Outcome | undefined> {
-    const type = this.#options.implementations.get(typeTokenOf(call.key))
-    const fn = type?.functions.get(call.name)
-    if (type === undefined || fn === undefined) {
-      return failed({
-        code: 'UNKNOWN_NAME',
-        message: `this node has no activity ${call.name} of ${parseKey(call.key).type}: pass implementActivities(…) to it`,
-      })
-    }
-    const contract = type.contract.shape.activities?.[call.name]
-    const options: ActivityOptions = {
-      ...contract,
-      ...call.options,
-      retry: { ...contract?.retry, ...call.options?.retry },
-    }
-    const {
-      attempts = Infinity,
-      initial = DEFAULTS.initialMs,
-      backoff = DEFAULTS.backoff,
-      max = DEFAULTS.maxMs,
-    } = options.retry ?? {}
-    const maxMs = toMs(max)
-    let waitMs = toMs(initial)
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const value = await this.#attempt(fn, call, options, attempt, abort.signal)
-        return {
-          ok: true,
-          value: checkedOutput(validate(contract?.output, value, `the output of activity ${call.name}`), call.name),
-        }
-      } catch (error) {
-        if (abort.signal.aborted) return undefined
-        if (attempt >= attempts || isFinal(error, options)) return failed(describe(error, attempt))
-        this.#options.logger.warn(
-          { activity: call.name, ...parseKey(call.key), attempt, retryInMs: waitMs, err: error },
-          'an attempt of an activity failed',
-        )
-        if (!(await this.#wait(waitMs, abort.signal))) return undefined
-        waitMs = Math.min(waitMs * backoff, maxMs)
-      }
-    }
-  }
-
-  async #attempt(
-    fn: ActivityFunction,
-    call: ActivityCall,
-    options: ActivityOptions,
-    attempt: number,
-    outer: AbortSignal,
-  ): Promise<unknown> {
-    const { clock } = this.#options
-    const inner = new AbortController()
-    const giveUp = new Promise<never>((_, reject) =>
-      inner.signal.addEventListener('abort', () => reject(inner.signal.reason as Error), { once: true }),
-    )
-    giveUp.catch(() => {})
-    const stop = (): void => inner.abort(outer.reason)
-    outer.addEventListener('abort', stop, { once: true })
-    const late = (what: string, ms: number) => (): void =>
-      inner.abort(new CarillonError('TIMEOUT', `attempt ${attempt} of ${call.name} ${what} ${ms} ms`))
-    const startToCloseMs = toMs(options.startToClose ?? DEFAULTS.startToCloseMs)
-    const stopClock = clock.after(startToCloseMs, late('was not done within', startToCloseMs))
-    const heartbeatMs = options.heartbeat === undefined ? undefined : toMs(options.heartbeat)
-    let stopHeartbeat =
-      heartbeatMs === undefined ? (): void => {} : clock.after(heartbeatMs, late('gave no heartbeat for', heartbeatMs))
-    const heartbeat = (): void => {
-      if (heartbeatMs === undefined || inner.signal.aborted) return
-      stopHeartbeat()
-      stopHeartbeat = clock.after(heartbeatMs, late('gave no heartbeat for', heartbeatMs))
-    }
-    try {
-      if (outer.aborted) throw outer.reason as Error
-      return await Promise.race([this.#invoke(fn, call, attempt, inner.signal, heartbeat), giveUp])
-    } finally {
-      stopClock()
-      stopHeartbeat()
-      outer.removeEventListener('abort', stop)
-    }
-  }
-
-  async #invoke(
-    fn: ActivityFunction,
-    call: ActivityCall,
-    attempt: number,
-    signal: AbortSignal,
-    heartbeat: () => void,
-  ): Promise<unknown> {
-    const workflow = parseKey(call.key)
-    const { logger } = this.#options
-    const line = (level: 'debug' | 'info' | 'warn' | 'error') => (message: string, fields?: object) =>
-      logger[level]({ ...fields, ...workflow, activity: call.name }, message)
-    const ctx: ActivityContext = {
-      workflow,
-      callId: callId(call.key, call.id),
-      attempt,
-      signal,
-      heartbeat,
-      log: { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') },
-    }
-    return fn(decodeValue(call.input), ctx)
-  }
-
-  /** False when it was aborted. */
-  #wait(ms: number, signal: AbortSignal): Promise<boolean> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        cancel()
-        signal.removeEventListener('abort', done)
-        resolve(!signal.aborted)
-      }
-      const cancel = this.#options.clock.after(ms, done)
-      signal.addEventListener('abort', done, { once: true })
-    })
+  /** It was let go, or this process stops: nobody waits for the result. */
+  #isUnwanted(running: Running): boolean {
+    return this.#closed || this.#calls.get(callId(running.call.key, running.call.id)) !== running
   }
 }
 
-/** The name of a call for ever: `<type>.<id>/<seq>.<index>`, tokens as on the wire. */
-export function callId(key: InstanceKey, id: ActivityCall['id']): string {
-  return `${key}/${id}`
-}
+type Settled = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly error: unknown }
 
-function checkedOutput(value: unknown, name: string): unknown {
-  const size = encodeValue(value).length
-  if (size <= PAYLOAD_BYTES_MAX) return value
-  throw new CarillonError(
-    'PAYLOAD_TOO_LARGE',
-    `the activity ${name} returned ${size} bytes, over ${PAYLOAD_BYTES_MAX}: store it elsewhere and return a reference`,
+function activitiesOf(type: ActivityImplementations): ReadonlyMap<string, Activity> {
+  const { name: typeName, shape } = type.contract
+  return new Map(
+    [...type.functions].map(([name, fn]): [string, Activity] => {
+      const limits = parseLimits(shape.activities?.[name] ?? {}, `the activity ${name} of ${typeName}`)
+      return [name, { type, fn, lane: new Lane(limits) }]
+    }),
   )
-}
-
-function isFinal(error: unknown, { retry }: ActivityOptions): boolean {
-  const name = error instanceof Error ? error.name : undefined
-  if (name === 'NonRetryable') return true
-  const code = codeOf(error)
-  // The same value would be refused again.
-  if (
-    code === 'INVALID_PAYLOAD' ||
-    code === 'PAYLOAD_TOO_LARGE' ||
-    code === 'INVALID_STATE' ||
-    code === 'INVALID_DURATION'
-  )
-    return true
-  const listed = retry?.nonRetryable ?? []
-  return (name !== undefined && listed.includes(name)) || (code !== undefined && listed.includes(code))
-}
-
-function describe(error: unknown, attempts: number): ErrorData {
-  const { code, message, details } = toPlainError(error, 'ACTIVITY_FAILED')
-  const cause =
-    error instanceof Error
-      ? {
-          name: error.name.slice(0, 200).toWellFormed(),
-          code: codeOf(error)?.slice(0, 200).toWellFormed(),
-          attempts,
-        }
-      : { attempts }
-  return { code, message, details: details === undefined ? cause : { ...cause, details } }
 }
 
 function failed(error: ErrorData): Outcome {

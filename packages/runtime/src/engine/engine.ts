@@ -10,6 +10,7 @@
  * 3. Nothing is emitted before the journal's end, as of the start, has been applied: effects that are done by then are not done again.
  * 4. A journal that ends before a saved position, or is another stream, stops the engine: it never builds upon lost data.
  */
+import { type ActivityCall, callId } from '../activity/index.ts'
 import type { ActivityImplementations } from '../contract/activities.ts'
 import type { Implementation } from '../contract/implement.ts'
 import { askerOf, type Effect, installGuards, parseInput, parseSendId, sendIdOf, type TimerRow } from '../core/index.ts'
@@ -36,7 +37,7 @@ import {
   PROTOCOL_VERSION,
   type Subjects,
 } from '../protocol/index.ts'
-import { ActivityRunner, callId } from './activity-runner.ts'
+import { ActivityRunner } from './activity-runner.ts'
 import { deadLetterMessage } from './dead-letter.ts'
 import { ENGINE_LIMITS, type EngineLimits } from './engine-limits.ts'
 import { checkJournal, rememberJournal } from './journal-check.ts'
@@ -44,7 +45,7 @@ import { Mutex } from './mutex.ts'
 import { noFailpoints, type ReachFailpoint } from './failpoints.ts'
 import { Partition, type PartitionSink } from './partition.ts'
 import { OutgoingSends } from './outgoing-sends.ts'
-import type { ActivityCall, DeadLetter, OutgoingSend, PendingEffect } from './pending-effect.ts'
+import type { DeadLetter, OutgoingSend, PendingEffect } from './pending-effect.ts'
 import { PendingEffects } from './pending-effects.ts'
 import { RpcService } from './rpc-service.ts'
 import { TimerService } from './timer-service.ts'
@@ -162,8 +163,14 @@ export class Engine {
     )
     for (const number of options.partitions) {
       this.#partitions.set(number, new Partition({ number, store, implementations, sink: this.#sinkOf() }))
-      this.#pending.set(number, new PendingEffects(number, store, (effect) => this.#admit(number, effect)))
-      this.#pendingSends.set(number, new PendingEffects(number, store, (effect) => this.#admitSend(number, effect)))
+      const of = { partition: number, store }
+      const laneOf = (effect: PendingEffect): unknown =>
+        effect.kind === 'activity' ? this.#runner.laneOf(effect) : effect.kind
+      this.#pending.set(number, new PendingEffects({ ...of, admit: (effect) => this.#admit(number, effect), laneOf }))
+      this.#pendingSends.set(
+        number,
+        new PendingEffects({ ...of, admit: (effect) => this.#admitSend(number, effect), laneOf: ({ kind }) => kind }),
+      )
     }
   }
 
@@ -273,7 +280,7 @@ export class Engine {
       this.#timers.watch(number)
       this.#stopServing.push(bus.serve(subjects.rpc(number), (payload) => this.#answer(partition, payload)))
     }
-    for (const pending of this.#pending.values()) pending.refill()
+    this.#refill(this.#pending.values())
     this.#refillSends()
     logger.info({ seq: this.#readSeq }, 'caught up: effects go out')
     this.#reportCaughtUp()
@@ -331,7 +338,7 @@ export class Engine {
       for (const tell of news) tell()
       await this.#passivate()
       if (this.#muted) return
-      for (const pending of this.#pending.values()) pending.refill()
+      this.#refill(this.#pending.values())
       this.#refillSends()
     } catch (error) {
       this.#fail(error)
@@ -399,7 +406,14 @@ export class Engine {
   }
 
   #refillSends(): void {
-    for (const pending of this.#pendingSends.values()) pending.refill()
+    this.#refill(this.#pendingSends.values())
+  }
+
+  /** What had no room may have some now. A long way through the store is gone in steps. */
+  #refill(all: Iterable<PendingEffects>): void {
+    if (this.#phase !== 'running') return
+    const more = [...all].filter((pending) => pending.refill())
+    if (more.length > 0) this.#background(this.#options.clock.yield().then(() => this.#refill(more)))
   }
 
   /** An input that an instance of ours sent before the crash: it is in the journal, so it is not sent again. */

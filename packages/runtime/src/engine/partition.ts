@@ -9,6 +9,7 @@
  * 2. Inputs are applied in rising sequence, each once; what is not above the position is skipped.
  * 3. While muted, effects are only recorded; `unmute` gives every one that is pending then.
  */
+import type { ActivityCall } from '../activity/index.ts'
 import type { Implementation } from '../contract/implement.ts'
 import {
   answerTo,
@@ -36,7 +37,6 @@ import {
   typeTokenOf,
 } from '../protocol/index.ts'
 import {
-  type ActivityCall,
   type DeadLetter,
   decodePending,
   encodePending,

@@ -1,19 +1,10 @@
 /** Effects that stay pending until they are done, as rows of the store's `effect` table. */
+import type { ActivityCall } from '../activity/index.ts'
 import type { ActivityOptions } from '../contract/contract.ts'
 import type { EffectId } from '../core/index.ts'
 import type { ErrorData } from '../errors.ts'
 import { decodeValue, encodeValue, type Input, type InputKind, type InstanceKey } from '../protocol/index.ts'
 import { decodeInput, encodeInput } from '../core/index.ts'
-
-/** One call of an activity that somebody has to run. */
-export interface ActivityCall {
-  readonly kind: 'activity'
-  readonly key: InstanceKey
-  readonly id: EffectId
-  readonly name: string
-  readonly input: Uint8Array
-  readonly options: ActivityOptions | undefined
-}
 
 /** One input that has to go into the dead-letter stream. */
 export interface DeadLetter {

@@ -1,4 +1,5 @@
 /** Answers what is asked of a partition's owner: queries, describe, outcomes, results, lists. Nothing here is durable. */
+import { callId } from '../activity/index.ts'
 import { validate } from '../contract/schema.ts'
 import {
   decodeSummary,
@@ -30,7 +31,6 @@ import {
   type RpcRequest,
   type RpcResponse,
 } from '../protocol/index.ts'
-import { callId } from './activity-runner.ts'
 import type { Mutex } from './mutex.ts'
 import type { Partition } from './partition.ts'
 import type { Resident } from './resident.ts'

@@ -7,10 +7,10 @@
  * Invariants
  * 1. A firing is on its way at most once at a time in this process. One that comes twice after a crash is ignored by its instance.
  */
+import { callId } from '../activity/index.ts'
 import { parseTimerKey, timerRange, type TimerRow } from '../core/index.ts'
 import type { Clock, Logger, OrderedStore } from '../ports/index.ts'
 import { decodeValue, type Partition } from '../protocol/index.ts'
-import { callId } from './activity-runner.ts'
 
 /** The latest moment that a key can hold. */
 const FAR_FUTURE_MS = 2 ** 47
