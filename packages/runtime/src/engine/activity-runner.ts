@@ -102,15 +102,14 @@ export class ActivityRunner {
     const running = this.#calls.get(callId(key, id))
     if (running === undefined) return
     this.#calls.delete(callId(key, id))
-    this.#stop(running, new CarillonError('CLOSED', 'the result of this activity is not wanted any more'))
+    this.#stop(running, notWanted)
   }
 
   /** Aborts all attempts and resolves when none runs. What is pending stays so. */
   async close(): Promise<void> {
     this.#closed = true
     this.#lanes.close()
-    const reason = new CarillonError('CLOSING', 'this node stops: the activity runs again on the next one')
-    for (const running of this.#calls.values()) this.#stop(running, reason)
+    for (const running of this.#calls.values()) this.#stop(running, nodeStops)
     await Promise.all(this.#tasks)
     this.#calls.clear()
   }
@@ -119,13 +118,13 @@ export class ActivityRunner {
     return this.#activities.get(typeTokenOf(key))?.get(name) ?? this.#unknown
   }
 
-  #stop(running: Running, reason: CarillonError): void {
+  #stop(running: Running, reason: () => CarillonError): void {
     const { lane } = running.activity
     if (running.phase === 'waiting') this.#lanes.remove(lane, running)
     else if (running.phase === 'resting') {
       running.cancelRest?.()
       this.#lanes.gone(lane)
-    } else if (running.phase === 'running') running.attempt?.abort(reason)
+    } else if (running.phase === 'running') running.attempt?.abort(reason())
   }
 
   /** The lane has a place for it. */
@@ -217,6 +216,15 @@ function activitiesOf(type: ActivityImplementations): ReadonlyMap<string, Activi
       return [name, { type, fn, lane: new Lane(limits) }]
     }),
   )
+}
+
+/** Most calls have ended when they are let go: an error is made for the others only. */
+function notWanted(): CarillonError {
+  return new CarillonError('CLOSED', 'the result of this activity is not wanted any more')
+}
+
+function nodeStops(): CarillonError {
+  return new CarillonError('CLOSING', 'this node stops: the activity runs again on the next one')
 }
 
 function failed(error: ErrorData): Outcome {

@@ -10,7 +10,7 @@ export interface EngineLimits {
   readonly sliceMs: number
   /** Attempts of activities that run at once. */
   readonly activitiesMax: number
-  /** Activities that wait in memory for their attempt; the rest waits in the store. */
+  /** Calls of activities that wait or rest in memory, of which one activity may hold half; the rest waits in the store. */
   readonly activityQueueMax: number
   /** Timers whose firing is on its way into the journal, per partition. */
   readonly timersInFlightMax: number
