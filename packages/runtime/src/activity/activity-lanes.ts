@@ -143,10 +143,15 @@ export class ActivityLanes<T> {
   }
 
   #mayStart(lane: Lane<T>): boolean {
-    if (this.#closed || lane.isPaused || lane.waiting.size === 0 || lane.running >= lane.limits.concurrency) return false
+    if (this.#closed || lane.isPaused || lane.waiting.size === 0 || lane.running >= lane.limits.concurrency)
+      return false
     const waitMs = this.#rateWaitMs(lane)
     if (waitMs <= 0) return true
-    if (!this.#alarms.has(lane)) this.#alarms.set(lane, this.#options.clock.after(waitMs, () => this.#alarm(lane)))
+    if (!this.#alarms.has(lane))
+      this.#alarms.set(
+        lane,
+        this.#options.clock.after(waitMs, () => this.#alarm(lane)),
+      )
     return false
   }
 

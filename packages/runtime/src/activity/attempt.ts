@@ -48,12 +48,12 @@ export class Attempt {
         }
       this.#giveUp = over(reject)
       const { startToCloseMs } = policy
-      this.#stopClock = clock.after(startToCloseMs, () => this.abort(late(call, number, 'was not done', startToCloseMs)))
+      this.#stopClock = clock.after(startToCloseMs, () =>
+        this.abort(late(call, number, 'was not done', startToCloseMs)),
+      )
       this.#awaitHeartbeat()
       const finish = (value: unknown): unknown => checkedOutput(type, call.name, value)
-      invoke(fn, call, this.#context())
-        .then(finish)
-        .then(over(resolve), over(reject))
+      invoke(fn, call, this.#context()).then(finish).then(over(resolve), over(reject))
     })
   }
 

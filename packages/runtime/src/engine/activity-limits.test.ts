@@ -108,6 +108,7 @@ describe('an activity at its limit', () => {
     })
     send('wide', 2, 4)
     await world.until(() => wide >= 2)
+    expect(world.failures).toEqual([])
     await world.crash()
   })
 

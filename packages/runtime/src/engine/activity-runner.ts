@@ -90,7 +90,14 @@ export class ActivityRunner {
     if (this.#calls.has(id)) return true
     if (this.#closed) return false
     const activity = this.#activityOf(call.key, call.name)
-    const running: Running = { call, activity, phase: 'waiting', attempts: 0, attempt: undefined, cancelRest: undefined }
+    const running: Running = {
+      call,
+      activity,
+      phase: 'waiting',
+      attempts: 0,
+      attempt: undefined,
+      cancelRest: undefined,
+    }
     this.#calls.set(id, running)
     if (this.#lanes.offer(activity.lane, running)) return true
     this.#calls.delete(id)

@@ -36,12 +36,7 @@ import {
   parseKey,
   typeTokenOf,
 } from '../protocol/index.ts'
-import {
-  type DeadLetter,
-  decodePending,
-  encodePending,
-  type OutgoingSend,
-} from './pending-effect.ts'
+import { type DeadLetter, decodePending, encodePending, type OutgoingSend } from './pending-effect.ts'
 import { Resident } from './resident.ts'
 import { StatusCounts } from './status-counts.ts'
 

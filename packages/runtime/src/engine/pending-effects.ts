@@ -83,7 +83,8 @@ export class PendingEffects {
     const lane = this.#options.laneOf(effect)
     const passed = this.#passed.get(lane)
     if (passed !== undefined) passed.last = key
-    else if (!this.#options.admit(effect)) this.#passed.set(lane, { cursor: this.#cursor, last: key, late: [], taken: new Set() })
+    else if (!this.#options.admit(effect))
+      this.#passed.set(lane, { cursor: this.#cursor, last: key, late: [], taken: new Set() })
     this.#cursor = key
   }
 
@@ -91,8 +92,7 @@ export class PendingEffects {
     const lane = this.#options.laneOf(effect)
     const passed = this.#passed.get(lane)
     if (passed === undefined) {
-      if (!this.#options.admit(effect))
-        this.#passed.set(lane, { cursor, last: '', late: [effect], taken: new Set() })
+      if (!this.#options.admit(effect)) this.#passed.set(lane, { cursor, last: '', late: [effect], taken: new Set() })
     } else if (passed.late.length > 0 || !this.#takeLate(effect, passed)) passed.late.push(effect)
   }
 
