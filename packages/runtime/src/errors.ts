@@ -11,6 +11,7 @@ export const ERROR_CODES = {
   INVALID_DEFINITION: 'terminal',
   INVALID_DURATION: 'terminal',
   INVALID_ATTRIBUTE: 'terminal',
+  INVALID_CRON: 'terminal',
   UNKNOWN_TYPE: 'terminal',
   UNKNOWN_NAME: 'terminal',
   UNKNOWN_VERSION: 'suspend',

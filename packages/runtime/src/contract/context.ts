@@ -3,8 +3,11 @@ import type { Attributes } from './attributes.ts'
 import type { Children } from './children.ts'
 import type { Contract, ContractShape, ActivityOptions } from './contract.ts'
 import type { Duration } from './duration.ts'
+import type { Moment, Timeout } from './moment.ts'
 import type { WorkflowSender } from './outgoing.ts'
 import type { InputOf, OutputOf, Schema } from './schema.ts'
+import type { TimerControl } from './timers.ts'
+import type { WaitTimer } from './wait-timer.ts'
 
 type Part<Shape extends ContractShape, Key extends keyof ContractShape> = NonNullable<Shape[Key]>
 type Names<T> = Extract<keyof T, string>
@@ -66,18 +69,6 @@ export type ActivityCalls<Shape extends ContractShape> = {
   }
 }
 
-/** A timer that has a handler in the implementation's `timers`. */
-export interface TimerControl {
-  /** Sets the timer, replacing one that is set. It fires once, through the journal, `delay` after now. */
-  set(delay: Duration): void
-  /** Sets the timer to a moment, milliseconds since the epoch. A moment in the past fires at once. */
-  setAt(timeMs: number): void
-  /** Cancels it. A timer that is cancelled does not fire any more, whatever is on its way. */
-  cancel(): void
-  /** When it will fire, milliseconds since the epoch; undefined when it is not set. */
-  readonly dueMs: number | undefined
-}
-
 /** Log lines of an instance. They are silent while inputs are folded again. */
 export interface InstanceLog {
   debug(message: string, fields?: Readonly<Record<string, unknown>>): void
@@ -112,10 +103,17 @@ export interface Context<Shape extends ContractShape = ContractShape, State = un
   /** Waits, durably. */
   sleep(duration: Duration): Promise<void>
   /**
+   * Waits, durably, until a moment; not at all when it is past. A function is asked again after every turn of the instance, so the moment may move
+   * while it is waited for: `ctx.sleepUntil(() => ctx.state.deadlineMs)`.
+   */
+  sleepUntil(moment: Moment | (() => Moment)): Promise<void>
+  /** A timer to wait for that can be set anew or cancelled meanwhile: `const timer = ctx.timer('1 hour'); timer.reset('2 hours'); await timer`. */
+  timer(duration: Duration): WaitTimer
+  /**
    * Waits until the predicate is true; it is evaluated after every turn of the instance. Resolves to true, or to false when the time-out came
    * first.
    */
-  condition(predicate: () => boolean, timeout?: Duration): Promise<boolean>
+  condition(predicate: () => boolean, timeout?: Timeout): Promise<boolean>
   /** The next signal of these names (of any, without names) that no handler takes, in the journal's order. */
   receive<Name extends SignalNames<Shape> = SignalNames<Shape>>(...names: Name[]): Promise<Received<Shape, Name>>
   /** True once this life was asked to cancel (`cancel` of its handle). */
@@ -131,7 +129,7 @@ export interface Context<Shape extends ContractShape = ContractShape, State = un
    */
   scope<T>(
     fn: (ctx: Context<Shape, State, Timers>) => Promise<T> | T,
-    options?: { readonly timeout?: Duration; readonly cancellable?: boolean },
+    options?: { readonly timeout?: Timeout; readonly cancellable?: boolean },
   ): Promise<T>
   /** Closes the instance with a result, once the handlers in progress are done. */
   complete(

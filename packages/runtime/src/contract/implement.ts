@@ -16,6 +16,8 @@ import type {
 import type { Contract, ContractShape } from './contract.ts'
 import { type Duration, toMs } from './duration.ts'
 import type { InputOf, OutputOf } from './schema.ts'
+import { type LooseTimer, type TimerHandler, toTimerHandler } from './timer-handler.ts'
+import type { TimerSpec } from './timers.ts'
 
 type MaybePromise<T> = T | Promise<T>
 type ReadonlyDeep<T> = T extends (...args: never[]) => unknown
@@ -65,12 +67,6 @@ type QueryHandlers<Shape extends ContractShape, State> = {
       ? []
       : [input: OutputOf<FieldOf<QueryOf<Shape, Name>, 'input'>>]
   ) => InputOf<FieldOf<QueryOf<Shape, Name>, 'output'>>
-}
-
-interface TimerSpec<Shape extends ContractShape, State, Timers extends string> {
-  /** Set by itself when the instance starts, and again each time it fires, from the moment it was due; periods missed are skipped. */
-  readonly every?: Duration
-  readonly run: (ctx: Context<Shape, State, Timers>) => unknown
 }
 
 interface CommonSpec<Shape extends ContractShape, State, Timers extends string, Auto extends boolean> {
@@ -128,11 +124,6 @@ type Handler = (ctx: Context, payload: unknown) => unknown
 export interface UpdateHandler {
   readonly validate: ((state: unknown, input: unknown) => void) | undefined
   readonly run: Handler
-}
-
-export interface TimerHandler {
-  readonly everyMs: number | undefined
-  readonly run: (ctx: Context) => unknown
 }
 
 const implementation = Symbol.for('carillon.implementation')
@@ -198,7 +189,9 @@ export function implement<
     concurrent: new Set(loose.concurrent),
     updates: new Map([...updates].map(([key, value]) => [key, toUpdateHandler(value as Handler | UpdateHandler)])),
     queries: queries as Implementation['queries'],
-    timers: new Map(Object.entries(loose.timers ?? {}).map(([key, timer]) => [key, toTimerHandler(timer)])),
+    timers: new Map(
+      Object.entries(loose.timers ?? {}).map(([key, timer]) => [key, toTimerHandler(key, timer, refuse)]),
+    ),
     main: loose.run,
   })
 }
@@ -219,7 +212,7 @@ interface LooseSpec {
   readonly concurrent?: readonly string[]
   readonly updates?: Readonly<Record<string, unknown>>
   readonly queries?: Readonly<Record<string, unknown>>
-  readonly timers?: Readonly<Record<string, { readonly every?: Duration; readonly run: (ctx: Context) => unknown }>>
+  readonly timers?: Readonly<Record<string, LooseTimer>>
   readonly run?: (ctx: Context, input: unknown) => unknown
 }
 
@@ -241,8 +234,4 @@ function handlerMap(
 
 function toUpdateHandler(handler: Handler | UpdateHandler): UpdateHandler {
   return typeof handler === 'function' ? { validate: undefined, run: handler } : handler
-}
-
-function toTimerHandler(timer: { readonly every?: Duration; readonly run: (ctx: Context) => unknown }): TimerHandler {
-  return { everyMs: timer.every === undefined ? undefined : Math.max(1, toMs(timer.every)), run: timer.run }
 }

@@ -6,14 +6,16 @@ import {
   type ContinuedAsNew,
   type InstanceLog,
   type Received,
-  type TimerControl,
 } from '../contract/context.ts'
 import type { Attributes } from '../contract/attributes.ts'
 import type { ActivityOptions, Contract, ContractShape } from '../contract/contract.ts'
-import { type Duration, toMs } from '../contract/duration.ts'
+import type { Duration } from '../contract/duration.ts'
 import type { Children } from '../contract/children.ts'
+import { endOf, type Moment, type Timeout, toMomentMs } from '../contract/moment.ts'
 import type { WorkflowSender } from '../contract/outgoing.ts'
 import { validate } from '../contract/schema.ts'
+import type { TimerControl } from '../contract/timers.ts'
+import type { WaitTimer } from '../contract/wait-timer.ts'
 import { CarillonError } from '../errors.ts'
 import {
   copyValue,
@@ -33,10 +35,8 @@ import { toPlainError } from './plain-error.ts'
 import { parseRenewal } from './renewal.ts'
 import { Scope } from './scope.ts'
 import { senderTo } from './sender.ts'
-import { armTimer, disarmTimer } from './timers.ts'
-
-/** The latest moment of a timer: its key has 12 hex digits. */
-const TIMER_MS_MAX = 2 ** 47 - 1
+import { timerControls } from './timer-control.ts'
+import { createWaitTimer, sleepUntil } from './wait-timer.ts'
 
 type Level = 'debug' | 'info' | 'warn' | 'error'
 
@@ -82,7 +82,7 @@ export class InstanceContext implements Context {
   }
 
   get timers(): Readonly<Record<string, TimerControl>> {
-    this.#timers ??= this.#makeTimers()
+    this.#timers ??= timerControls(this.#instance)
     return this.#timers
   }
 
@@ -129,7 +129,18 @@ export class InstanceContext implements Context {
     await this.#instance.waits.forEffect(this.#startSleep(duration), this.#scope)
   }
 
-  async condition(predicate: () => boolean, timeout?: Duration): Promise<boolean> {
+  async sleepUntil(moment: Moment | (() => Moment)): Promise<void> {
+    if (typeof moment === 'function') return sleepUntil(this, moment)
+    this.#requireUncancelled()
+    if (toMomentMs(moment) <= this.now()) return
+    await this.#instance.waits.forEffect(this.#startSleep({ until: moment }), this.#scope)
+  }
+
+  timer(duration: Duration): WaitTimer {
+    return createWaitTimer(this, duration)
+  }
+
+  async condition(predicate: () => boolean, timeout?: Timeout): Promise<boolean> {
     const instance = this.#instance
     instance.requireTurn()
     this.#requireUncancelled()
@@ -189,20 +200,17 @@ export class InstanceContext implements Context {
 
   async scope<T>(
     fn: (ctx: Context) => Promise<T> | T,
-    { timeout, cancellable = true }: { readonly timeout?: Duration; readonly cancellable?: boolean } = {},
+    { timeout, cancellable = true }: { readonly timeout?: Timeout; readonly cancellable?: boolean } = {},
   ): Promise<T> {
     const instance = this.#instance
     instance.requireTurn()
     if (cancellable) this.#requireUncancelled()
     const scope = new Scope(this.#scope, !cancellable)
     const expiry = timeout === undefined ? undefined : this.#startSleep(timeout)
+    const withinMs = timeout === undefined ? 0 : endOf(timeout, this.now()) - this.now()
     if (expiry !== undefined)
       instance.waits.forEffect(expiry, undefined).then(
-        () =>
-          scope.cancel(
-            instance,
-            new CarillonError('TIMEOUT', `the scope was not done within ${toMs(timeout ?? 0)} ms`),
-          ),
+        () => scope.cancel(instance, new CarillonError('TIMEOUT', `the scope was not done within ${withinMs} ms`)),
         () => {},
       )
     try {
@@ -225,12 +233,12 @@ export class InstanceContext implements Context {
     instance.emit({ kind: 'timer-done', id, dueMs })
   }
 
-  #startSleep(duration: Duration): EffectId {
+  #startSleep(timeout: Timeout): EffectId {
     const { data } = this.#instance
     const turn = this.#instance.requireTurn()
     checkLimit('timers', data.sleeps.size + data.timers.size, INSTANCE_LIMITS.timers)
     const id = turn.nextEffectId()
-    const dueMs = turn.nowMs + toMs(duration)
+    const dueMs = endOf(timeout, turn.nowMs)
     data.sleeps.set(id, dueMs)
     this.#instance.emit({ kind: 'timer', id, name: 'sleep', dueMs })
     return id
@@ -264,29 +272,6 @@ export class InstanceContext implements Context {
     instance.data.activities.set(id, name)
     instance.emit({ kind: 'activity', id, name, input: bytes, options: copyValue(options) })
     return instance.waits.forEffect(id, this.#scope)
-  }
-
-  #makeTimers(): Readonly<Record<string, TimerControl>> {
-    const instance = this.#instance
-    const controls = [...instance.implementation.timers.keys()].map((name) => {
-      const control: TimerControl = {
-        set: (delay) => armTimer(instance, name, this.now() + toMs(delay)),
-        setAt(timeMs) {
-          if (!Number.isFinite(timeMs) || timeMs > TIMER_MS_MAX)
-            throw new CarillonError(
-              'INVALID_DURATION',
-              `the timer ${name} cannot be set to ${String(timeMs)}: give milliseconds since the epoch, before the year 6000`,
-            )
-          armTimer(instance, name, Math.round(timeMs))
-        },
-        cancel: () => disarmTimer(instance, name),
-        get dueMs() {
-          return instance.data.timers.get(name)?.dueMs
-        },
-      }
-      return [name, control] as const
-    })
-    return Object.fromEntries(controls)
   }
 
   #writeLog(level: Level, message: string, fields: Readonly<Record<string, unknown>> | undefined): void {

@@ -5,6 +5,7 @@ import type { AttributeData } from './attributes.ts'
 import type { EffectId } from './effect.ts'
 import { KnownIds } from './known-ids.ts'
 import type { Renewal } from './renewal.ts'
+import type { Repeats } from './repeats.ts'
 
 export type Phase =
   /** There is no such instance (yet). */
@@ -45,6 +46,8 @@ export interface InstanceData {
   readonly known: KnownIds
   /** Timers with a handler, by name. */
   timers: Map<string, SetTimer>
+  /** What few of them have besides. */
+  repeats: Repeats | undefined
   /** Timers of sleeps and time-outs. */
   sleeps: Map<EffectId, number>
   /** Activities whose result has not come, with their names. */
@@ -71,6 +74,7 @@ export function emptyData(knownIdsMax: number): InstanceData {
     state: undefined,
     known: new KnownIds(knownIdsMax),
     timers: new Map(),
+    repeats: undefined,
     sleeps: new Map(),
     activities: new Map(),
     mailbox: [],
@@ -98,6 +102,8 @@ export const INSTANCE_LIMITS = {
   sends: 10_000,
   /** Handlers of concurrent signals in progress at once: more take their turn as others do. */
   concurrent: 1000,
+  /** Firings of one timer that wait for their turn: further ones are merged into the last of them. */
+  firings: 1000,
   /** Lives that one turn may begin by continuing as new: more would be a loop. */
   renewals: 1000,
   /** Log lines of one turn; more are dropped, and the last one says so. */

@@ -141,6 +141,18 @@ export class Instance {
     })
   }
 
+  /** Jobs of a kind and name: how many are in progress, and those that wait, in order. */
+  jobsOf(kind: Input['kind'], name: string): { readonly begun: number; readonly waiting: readonly Job[] } {
+    const isOf = ({ input }: Job): boolean => input.kind === kind && input.name === name
+    const begun = this.#slot === undefined ? [...this.#beside] : [this.#slot, ...this.#beside]
+    return { begun: begun.filter(isOf).length, waiting: this.#queue.filter(isOf) }
+  }
+
+  /** Puts a job in the place of one that waits. */
+  replaceWaiting(waiting: Job, by: Job): void {
+    this.#queue = this.#queue.map((job) => (job === waiting ? by : job))
+  }
+
   startMain(input: unknown): void {
     const { main } = this.implementation
     if (main === undefined) return

@@ -20,6 +20,7 @@ import type { EffectId } from './effect.ts'
 import { emptyData, type InstanceData, type OpenChild, type Phase, type SetTimer } from './instance-data.ts'
 import { type KnownHead, KnownIds } from './known-ids.ts'
 import type { Renewal } from './renewal.ts'
+import type { Repeat, Repeats } from './repeats.ts'
 
 /** Where a suspended instance stands: at this input, which has not been applied. */
 export interface Suspension {
@@ -69,7 +70,14 @@ interface FlatRare {
   family?: FlatFamily
   renewal?: FlatRenewal
   attributes?: AttributeData
+  repeats?: FlatRepeat[]
 }
+type FlatRepeat = [
+  name: string,
+  plan: [] | [everyMs: number] | [pattern: string, timeZone: string],
+  isOneOff: boolean,
+  missed: number,
+]
 type FlatRenewal = [input: [] | [unknown], mark: number, behind: FlatInput[]]
 type FlatFamily = [
   children: [effect: EffectId, key: InstanceKey, abandon: boolean][],
@@ -163,6 +171,7 @@ export function decodeData(
     ...unflattenFamily(rare.family),
     attributes: rare.attributes,
     renewal: unflattenRenewal(rare.renewal),
+    repeats: unflattenRepeats(rare.repeats),
   }
 }
 
@@ -207,7 +216,25 @@ function flattenRare(data: InstanceData): FlatRare {
   if (data.children.size > 0 || data.parent !== undefined || data.calls.size > 0) rare.family = flattenFamily(data)
   if (data.renewal !== undefined) rare.renewal = flattenRenewal(data.renewal)
   if (data.attributes !== undefined) rare.attributes = data.attributes
+  if (data.repeats !== undefined) rare.repeats = [...data.repeats].map(flattenRepeat)
   return rare
+}
+
+function flattenRepeat([name, { plan, isOneOff, missed }]: readonly [string, Repeat]): FlatRepeat {
+  if (plan === undefined) return [name, [], isOneOff, missed]
+  return [name, plan.kind === 'every' ? [plan.everyMs] : [plan.pattern, plan.timeZone], isOneOff, missed]
+}
+
+function unflattenRepeats(repeats: FlatRepeat[] | undefined): Repeats | undefined {
+  return repeats && new Map(repeats.map(([name, ...repeat]) => [name, unflattenRepeat(repeat)]))
+}
+
+function unflattenRepeat([[first, timeZone], isOneOff, missed]: FlatRepeat extends [string, ...infer Rest]
+  ? Rest
+  : never): Repeat {
+  if (first === undefined) return { plan: undefined, isOneOff, missed }
+  if (typeof first === 'number') return { plan: { kind: 'every', everyMs: first }, isOneOff, missed }
+  return { plan: { kind: 'cron', pattern: first, timeZone: timeZone ?? 'UTC' }, isOneOff, missed }
 }
 
 function flattenRenewal({ input, mark, behind }: Renewal): FlatRenewal {

@@ -2,10 +2,10 @@
 import { CarillonError, type ErrorData } from '../errors.ts'
 import { type ActivityPayload, decodePayload, type Input, type TimerPayload } from '../protocol/index.ts'
 import { type EffectId, isEffectId } from './effect.ts'
+import { fireNamed, isDueByJournal } from './firings.ts'
 import type { Instance } from './instance.ts'
 import { parsePayload } from './parse-payload.ts'
 import { forget } from './retention.ts'
-import { armTimer, nextPeriod } from './timers.ts'
 
 /** Applies the result of an activity, once; a later one, or one for an unknown call, is ignored. */
 export function stepActivity(instance: Instance, input: Input): void {
@@ -24,40 +24,25 @@ export function stepTimer(instance: Instance, input: Input): void {
   if (!parsed.ok) return ignoreMalformed(instance, input, parsed.error)
   const id = parsed.value.effect
   const named = [...instance.data.timers].find(([, timer]) => timer.effect === id)
-  const dueMs = named?.[1].dueMs ?? instance.data.sleeps.get(id)
-  if (dueMs === undefined) {
+  const setMs = named?.[1].dueMs ?? instance.data.sleeps.get(id)
+  if (setMs === undefined) {
     instance.emit({ kind: 'timer-done', id, dueMs: parsed.value.dueMs })
     return instance.emit({ kind: 'ignored', input })
   }
+  const dueMs = named !== undefined && isDueByJournal(instance, named[0]) ? parsed.value.dueMs : setMs
   // Never early by the journal's clock: the sender's may be ahead of it. It is asked for again.
   if (instance.requireTurn().nowMs < dueMs)
-    return instance.emit({ kind: 'timer', id, name: named?.[0] ?? 'sleep', dueMs })
-  instance.emit({ kind: 'timer-done', id, dueMs })
+    return instance.emit({ kind: 'timer', id, name: named?.[0] ?? 'sleep', dueMs: setMs })
+  instance.emit({ kind: 'timer-done', id, dueMs: setMs })
   if (named === undefined) return fireSleep(instance, id)
   if (instance.data.phase.kind === 'closed') return forget(instance)
-  fireNamed(instance, input, named[0], dueMs)
+  fireNamed(instance, input, { name: named[0], id, setMs, dueMs })
 }
 
 function fireSleep(instance: Instance, id: EffectId): void {
   instance.data.sleeps.delete(id)
   if (instance.waits.expireCondition(id)) instance.unsettled = true
   else instance.settleWait(id, { ok: true })
-}
-
-function fireNamed(instance: Instance, input: Input, name: string, dueMs: number): void {
-  instance.data.timers.delete(name)
-  const timer = instance.implementation.timers.get(name)
-  if (timer === undefined) return instance.emit({ kind: 'ignored', input })
-  if (timer.everyMs !== undefined)
-    armTimer(instance, name, nextPeriod(dueMs, timer.everyMs, instance.requireTurn().nowMs))
-  runTimer(instance, input.name === name ? input : { ...input, name })
-}
-
-/** Runs the handler of the timer that an input is named after. */
-export function runTimer(instance: Instance, input: Input): void {
-  const timer = instance.implementation.timers.get(input.name)
-  if (timer === undefined) return instance.emit({ kind: 'ignored', input })
-  instance.enqueue({ input, run: () => timer.run(instance.context) })
 }
 
 export function ignoreMalformed(instance: Instance, input: Input, reason: ErrorData): void {

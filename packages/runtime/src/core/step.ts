@@ -11,13 +11,14 @@ import { type Input, type Outcome, PROTOCOL_VERSION } from '../protocol/index.ts
 import { stepAnswer } from './calls.ts'
 import { letGoOfChildren, tellParent } from './children.ts'
 import type { Effect } from './effect.ts'
+import { runAgain } from './firings.ts'
 import type { Instance } from './instance.ts'
 import { emptyData } from './instance-data.ts'
 import { stepAdmin } from './step-admin.ts'
 import { renew, takeUpRenewal } from './renewal.ts'
 import { armRetention } from './retention.ts'
 import { stepChild } from './step-child.ts'
-import { runTimer, stepActivity, stepTimer } from './step-result.ts'
+import { stepActivity, stepTimer } from './step-result.ts'
 import { stepCancel } from './step-cancel.ts'
 import { stepSignal } from './step-signal.ts'
 import { stepStart } from './step-start.ts'
@@ -168,7 +169,7 @@ function settleClose(instance: Instance): void {
 
 function dispatchRenewed(instance: Instance, behind: readonly Input[]): void {
   for (const input of behind) {
-    if (input.kind === 'timer') runTimer(instance, input)
+    if (input.kind === 'timer') runAgain(instance, input)
     else dispatch(instance, input)
   }
 }
@@ -194,6 +195,7 @@ function close(instance: Instance, outcome: Outcome): void {
   data.mailbox = []
   data.activities = new Map()
   data.timers = new Map()
+  data.repeats = undefined
   data.sleeps = new Map()
   const startedMs = data.phase.kind === 'absent' ? turn.nowMs : data.phase.startedMs
   data.phase = { kind: 'closed', startedMs, seq: turn.seq, timeMs: turn.nowMs, outcome }

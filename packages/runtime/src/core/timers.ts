@@ -1,7 +1,10 @@
-/** Timers with a handler: set, cancelled, fired. */
+/** Timers with a handler: set and cancelled. */
+import type { Plan } from '../contract/timer-handler.ts'
 import { CarillonError } from '../errors.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
+import { firstPeriod } from './periods.ts'
+import { jitterOf, noteRepeat, planOf } from './repeats.ts'
 
 /** Sets a timer, in place of the one of its name. */
 export function armTimer(instance: Instance, name: string, dueMs: number): void {
@@ -27,12 +30,25 @@ export function disarmTimer(instance: Instance, name: string): void {
 
 /** Sets the timers that repeat by themselves: at the start of an instance. */
 export function armRepeating(instance: Instance): void {
-  for (const [name, { everyMs }] of instance.implementation.timers) {
-    if (everyMs !== undefined) armTimer(instance, name, instance.requireTurn().nowMs + everyMs)
+  for (const [name, { plan }] of instance.implementation.timers) {
+    if (plan !== undefined) armFirst(instance, name, plan)
   }
 }
 
-/** The next moment of a repeating timer after `nowMs`, in step with the one that was due: periods missed are skipped. */
-export function nextPeriod(dueMs: number, everyMs: number, nowMs: number): number {
-  return dueMs + everyMs * Math.max(1, Math.floor((nowMs - dueMs) / everyMs) + 1)
+/** Sets a timer to a moment that code chose, in place of its next period if it has any. */
+export function armOneOff(instance: Instance, name: string, dueMs: number): void {
+  armTimer(instance, name, dueMs)
+  noteRepeat(instance, name, { isOneOff: planOf(instance, name) !== undefined })
+}
+
+/** Sets a timer to a period of its plan, or to none when there is no more. */
+export function armPeriod(instance: Instance, name: string, periodMs: number | undefined): void {
+  if (periodMs === undefined) disarmTimer(instance, name)
+  else armTimer(instance, name, periodMs + jitterOf(instance, name))
+  noteRepeat(instance, name, { isOneOff: false })
+}
+
+/** Sets a timer to the first period of a plan that begins now. */
+export function armFirst(instance: Instance, name: string, plan: Plan): void {
+  armPeriod(instance, name, firstPeriod(plan, instance.requireTurn().nowMs))
 }

@@ -5,7 +5,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
 import { digestOf, installGuards, statusOf } from '../core/index.ts'
-import { codeOf, defineWorkflow, implement, type } from '../index.ts'
+import { codeOf, type Context, defineWorkflow, type Firing, implement, type } from '../index.ts'
 import type { Table, Write } from '../ports/index.ts'
 import {
   decodeValue,
@@ -206,10 +206,86 @@ const flow = implement(Flow, {
   },
 })
 
-const KEYS = ['entity.a', 'entity.b', 'flow.c', 'flow.d'] as const satisfies readonly InstanceKey[]
+const Clock = defineWorkflow('clock', {
+  signals: { plan: type<number>(), wait: type<number>(), add: type<number>(), renew: type<void>(), done: type<void>() },
+  activities: { call: { input: type<number>(), output: type<number>() } },
+})
+
+/** Repeating timers by every policy, which are set anew, moved and cancelled meanwhile. */
+const clock = implement(Clock, {
+  startOnSignal: true,
+  state: () => ({ log: [] as unknown[], deadlineMs: 0 }),
+  on: {
+    plan(ctx, n) {
+      const timer = Object.values(ctx.timers)[n % 5]
+      const changes = [
+        () => timer?.every(20 + n),
+        () => timer?.cron(`*/${1 + (n % 9)} * * * * *`, { timeZone: 'Europe/Berlin' }),
+        () => timer?.set(n),
+        () => timer?.repeat(),
+        () => timer?.cancel(),
+        () => timer?.setAt(new Date(ctx.now() + n * 50)),
+      ]
+      changes[n % changes.length]?.()
+      ctx.state.log.push(timer?.dueMs ?? null)
+    },
+    async wait(ctx, n) {
+      ctx.state.deadlineMs = ctx.now() + n
+      if (n % 3 === 0) await ctx.sleepUntil(() => ctx.state.deadlineMs)
+      else if (n % 3 === 1) await ctx.condition(() => ctx.state.deadlineMs === 0, { until: ctx.now() + n })
+      else {
+        const timer = ctx.timer(n)
+        if (n % 2 === 0) timer.reset(2 * n)
+        const first = await Promise.race([timer, ctx.activities.call(n)])
+        if (n % 4 === 0) timer.cancel()
+        ctx.state.log.push(first, await timer)
+      }
+      ctx.state.log.push(['waited', n, ctx.now()])
+    },
+    add: (ctx, n) => void (ctx.state.deadlineMs += n),
+    renew: (ctx) => void ctx.continueAsNew(undefined, { state: ctx.state }),
+    done: (ctx) => ctx.complete(),
+  },
+  concurrent: ['add'],
+  timers: {
+    once: { every: 40, run: note('once') },
+    all: { every: 300, catchUp: 'all', run: note('all') },
+    late: { cron: '* * * * * *', catchUp: 'skip', overlap: 'skip', jitter: 900, run: note('late') },
+    beside: {
+      cron: '*/2 * * * * *',
+      timeZone: 'America/New_York',
+      catchUp: 'all',
+      overlap: 'allow',
+      run: note('beside'),
+    },
+    every: { every: 30, overlap: 'skip', jitter: 200, run: note('every') },
+  },
+})
+
+/** A handler that waits for an activity at every other firing. */
+function note(name: string) {
+  return async (
+    ctx: Context<typeof Clock.shape, { log: unknown[]; deadlineMs: number }>,
+    { dueMs, missed }: Firing,
+  ): Promise<void> => {
+    ctx.state.log.push([name, dueMs, missed, ctx.now()])
+    if (ctx.now() < dueMs) early += 1
+    if ((dueMs / 10) % 2 < 1) ctx.state.log.push([name, await ctx.activities.call(dueMs)])
+  }
+}
+
+const KEYS = [
+  'entity.a',
+  'entity.b',
+  'flow.c',
+  'flow.d',
+  'clock.e',
+  'clock.f',
+] as const satisfies readonly InstanceKey[]
 const IMPLEMENTATIONS = new Map([
   ['entity', entity],
   ['flow', flow],
+  ['clock', clock],
 ])
 const PARTITION = 0 as PartitionNumber
 /** Room between two inputs of a program, for repeats. */
@@ -308,6 +384,8 @@ class Fold {
 
 /** Of all programs. */
 let childResults = 0
+let firings = 0
+let early = 0
 let answers = 0
 /** Rows of the index. */
 let indexed = 0
@@ -325,7 +403,7 @@ const move: fc.Arbitrary<Move> = fc.record({
   what: fc.nat(99),
   argument: fc.nat(30),
   id: fc.option(fc.nat(12), { nil: undefined }),
-  laterMs: fc.nat(40),
+  laterMs: fc.oneof({ weight: 15, arbitrary: fc.nat(40) }, { weight: 1, arbitrary: fc.nat(6_000) }),
 })
 
 /** The inputs that a program of moves comes to: results and firings are those that the instances then wait for. */
@@ -358,10 +436,11 @@ async function inputsOf(moves: readonly Move[], canForget = true): Promise<reado
     const call = [...(data?.calls ?? [])][argument % 3]
     const child = [...(data?.children.keys() ?? [])][argument % 3]
     const isKept = data?.phase.kind === 'closed' && !canForget
+    const isClock = typeTokenOf(key) === 'clock'
     const timer = [
       ...(isKept ? [] : (data?.timers.values() ?? [])),
       ...[...(data?.sleeps ?? [])].map(([effect, dueMs]) => ({ effect, dueMs })),
-    ][argument % 3]
+    ][argument % (isClock ? 6 : 3)]
     const isOfChild = what < 50 && what % 5 >= 3
     if (what < 35 && !isOfChild && activity !== undefined) {
       const outcome =
@@ -370,7 +449,10 @@ async function inputsOf(moves: readonly Move[], canForget = true): Promise<reado
     } else if (what < 50 && !isOfChild && timer !== undefined) {
       // Some come early.
       if (what < 47) timeMs = Math.max(timeMs, timer.dueMs)
-      await push(key, 'timer', 'x', timer)
+      firings += isClock ? 1 : 0
+      // A node with other time zone data has fired it.
+      const otherMs = isClock && what === 46 ? argument * 100 : 0
+      await push(key, 'timer', 'x', { effect: timer.effect, dueMs: timer.dueMs - otherMs })
     } else if (isOfChild && call !== undefined) {
       answers += 1
       const outcome =
@@ -402,6 +484,7 @@ async function inputsOf(moves: readonly Move[], canForget = true): Promise<reado
 }
 
 function startOf(key: InstanceKey, argument: number): unknown {
+  if (typeTokenOf(key) === 'clock') return { ifRunning: argument % 4 === 0 ? 'terminate' : 'use' }
   const update = typeTokenOf(key) === 'flow' ? { name: 'peek' } : { name: 'take', input: argument }
   const starts = [
     { ifRunning: 'use' },
@@ -414,6 +497,8 @@ function startOf(key: InstanceKey, argument: number): unknown {
 }
 
 function nameOf(key: InstanceKey, what: number): string {
+  if (parseKey(key).type === 'clock')
+    return ['plan', 'wait', 'add', 'plan', 'renew', 'plan', 'wait', 'done'][what % 8] as string
   if (parseKey(key).type === 'flow') return ['go', 'item', 'bump'][what % 3] as string
   if (what < 62) return 'take'
   const names = [
@@ -469,6 +554,9 @@ describe('the fold', () => {
     expect(childResults).toBeGreaterThan(5)
     expect(answers).toBeGreaterThan(5)
     expect(indexed).toBeGreaterThan(100)
+    expect(firings).toBeGreaterThan(20)
+    // G8, of repeating timers by every policy.
+    expect(early).toBe(0)
   })
 
   it('G4: goes on from a crash after any commit as if there had been none (snapshot plus suffix equals full replay)', async () => {

@@ -12,8 +12,8 @@ export class InstanceBench {
   effects: readonly Effect[] = []
   seq = 0
 
-  constructor(implementation: Implementation, data?: InstanceData) {
-    this.instance = new Instance(`${implementation.contract.name}.i1` as InstanceKey, implementation, data)
+  constructor(implementation: Implementation, data?: InstanceData, id = 'i1') {
+    this.instance = new Instance(`${implementation.contract.name}.${id}` as InstanceKey, implementation, data)
   }
 
   get state(): unknown {
