@@ -340,4 +340,16 @@ describe('a repeating timer in one instance', () => {
     expect(half).toBeGreaterThan(70)
     expect(half).toBeLessThan(130)
   })
+
+  it('with jitter counts a period as missed only once its own moment is past, and a one-off comes without jitter', async () => {
+    const bench = await started({ cron: '0 * * * *', jitter: 600_000 }, 0)
+    const jitterMs = (due(bench) ?? 0) - HOUR
+    expect(jitterMs).toBeGreaterThan(1)
+    await fire(bench, 2 * HOUR + jitterMs - 1)
+    expect(log(bench)).toEqual([[HOUR, 0, 2 * HOUR + jitterMs - 1]])
+    await bench.signal('do', 'set', { timeMs: 3 * HOUR })
+    await fire(bench)
+    expect(log(bench).at(-1)?.slice(0, 2)).toEqual([13 * HOUR, 0])
+    expect(due(bench)).toBe(14 * HOUR + jitterMs)
+  })
 })
