@@ -48,7 +48,10 @@ export async function runNode(flags: NodeFlags): Promise<number> {
   const workflows = await loadWorkflows(splitList(flags.workflows))
   const { namespace, dataDir, name = hostname() } = flags
   const types = workflows.implementations.map(({ contract }) => contract.name)
-  logger.info({ node: name, namespace, dataDir, workflows: types }, 'opening the node')
+  logger.info(
+    { node: name, namespace, dataDir, workflows: types, timeZones: process.versions['tz'] },
+    'opening the node',
+  )
   const opening = openNode(toNodeOptions(flags, workflows, logger))
   const node = await orStopped(opening, stop)
   if (node === undefined) {

@@ -308,3 +308,48 @@ export const wrongRetention = implement(Loyalty, {
   updates: { redeem: () => ({ left: 1 }) },
   queries: { status: () => ({ points: 1, level: 'gold' as const }) },
 })
+
+export const scheduled = implement(Loyalty, {
+  state: () => ({ dueMs: 0 }),
+  on: {
+    purchase(ctx) {
+      const { monthly } = ctx.timers
+      monthly.set('1 day')
+      monthly.setAt(new Date(0))
+      monthly.every('2 weeks')
+      monthly.cron('0 9 * * *', { timeZone: 'Europe/Berlin' })
+      monthly.repeat()
+      // @ts-expect-error -- no such unit
+      monthly.every('2 months')
+      // @ts-expect-error -- a time zone is a name
+      monthly.cron('0 9 * * *', { timeZone: 2 })
+    },
+    async close(ctx) {
+      await ctx.sleepUntil(new Date(0))
+      await ctx.sleepUntil(() => ctx.state.dueMs)
+      // @ts-expect-error -- a text is no moment
+      await ctx.sleepUntil('1 day')
+      const timer = ctx.timer('1 hour')
+      timer.reset('2 hours')
+      timer.resetAt(ctx.now() + 5)
+      const fired: boolean = await timer
+      if (await ctx.condition(() => fired, { until: ctx.state.dueMs })) timer.cancel()
+      // @ts-expect-error -- a moment alone would be a duration
+      await ctx.condition(() => fired, new Date(0))
+    },
+  },
+  updates: { redeem: () => ({ left: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+  timers: {
+    monthly: {
+      cron: '0 9 1 * *',
+      timeZone: 'Europe/Berlin',
+      catchUp: 'all',
+      overlap: 'skip',
+      jitter: '5 minutes',
+      run: (ctx, { dueMs, missed }) => void (ctx.state.dueMs = dueMs + missed),
+    },
+    // @ts-expect-error -- no such policy
+    wrong: { every: '1 day', overlap: 'cancel', run: () => {} },
+  },
+})

@@ -51,9 +51,9 @@ export function toTimerHandler(name: string, timer: LooseTimer, refuse: (message
   if (timeZone !== undefined && cron === undefined)
     refuse(`has a timeZone for the timer ${name}, but no cron pattern: a period is the same everywhere`)
   if (!['once', 'skip', 'all'].includes(catchUp))
-    refuse(`has catchUp ${String(catchUp)} for the timer ${name}: give once, skip or all`)
+    refuse(`has catchUp ${catchUp} for the timer ${name}: give once, skip or all`)
   if (!['queue', 'skip', 'allow'].includes(overlap))
-    refuse(`has overlap ${String(overlap)} for the timer ${name}: give queue, skip or allow`)
+    refuse(`has overlap ${overlap} for the timer ${name}: give queue, skip or allow`)
   const plan =
     cron !== undefined ? cronOf(name, cron, timeZone, refuse) : every === undefined ? undefined : planEvery(every)
   return { plan, catchUp, overlap, jitterMs: toMs(jitter), run }

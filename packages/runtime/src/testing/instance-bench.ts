@@ -1,7 +1,7 @@
 /** Drives one instance by hand, for transcripts: inputs in, states and effects out. */
 import type { Implementation } from '../contract/implement.ts'
 import { applyInput, digestOf, type Effect, Instance, type InstanceData, type TurnResult } from '../core/index.ts'
-import { encodeValue, type Input, type InputKind, type InstanceKey } from '../protocol/index.ts'
+import { encodeValue, type Input, type InputKind } from '../protocol/index.ts'
 
 /** The time of an input when none is given: its sequence in milliseconds behind this. */
 export const BENCH_START_MS = 1_000_000
@@ -13,7 +13,7 @@ export class InstanceBench {
   seq = 0
 
   constructor(implementation: Implementation, data?: InstanceData, id = 'i1') {
-    this.instance = new Instance(`${implementation.contract.name}.${id}` as InstanceKey, implementation, data)
+    this.instance = new Instance(`${implementation.contract.name}.${id}`, implementation, data)
   }
 
   get state(): unknown {
