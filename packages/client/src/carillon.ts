@@ -11,6 +11,7 @@ import {
   redrive,
   type RedriveOptions,
 } from './dead-letters.ts'
+import { Journal } from './journal.ts'
 import { type InstancePage, listInstances, type ListOptions } from './list-instances.ts'
 import type { Session } from './session.ts'
 import { type SignalItem, signalMany, type SignalManyOptions, type SignalManyResult } from './signal-many.ts'
@@ -21,10 +22,13 @@ import { type Accepted, WorkflowHandle } from './workflow-handle.ts'
 export class Carillon {
   readonly #session: Session
   readonly #cluster: ClusterRecord
+  /** The journal as it is stored. */
+  readonly journal: Journal
 
   constructor(session: Session, cluster: ClusterRecord) {
     this.#session = session
     this.#cluster = cluster
+    this.journal = new Journal(session)
   }
 
   /** What the cluster's nodes have agreed on. */

@@ -119,6 +119,10 @@ export async function handles(carillon: Carillon): Promise<void> {
   const orders = await loyalty.query('orders', { limit: 3 }, { minSeq: 7 })
   isSame<typeof orders, string[]>(true)
   await loyalty.query('status', undefined, { minSeq: 7 })
+  await loyalty.query('status', undefined, { consistency: 'linearizable' })
+  await loyalty.describe({ consistency: 'session' })
+  // @ts-expect-error -- there is no such consistency
+  await loyalty.describe({ consistency: 'eventual' })
   // @ts-expect-error -- no such query
   await loyalty.query('state')
   // @ts-expect-error -- the input is missing

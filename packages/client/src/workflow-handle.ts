@@ -20,6 +20,7 @@ import { Deadline } from './deadline.ts'
 import { type HistoryEntry, type HistoryOptions, readHistory } from './history.ts'
 import type { OutgoingInput } from './input-sender.ts'
 import { OUTCOME_TIMEOUT_MS, READ_TIMEOUT_MS, RESULT_TIMEOUT_MS } from './limits.ts'
+import { lastSeqOf } from './journal-end.ts'
 import { isOutcome } from './reply-inbox.ts'
 import type { Session } from './session.ts'
 import { formatTarget, payloadSchema, type Target } from './target.ts'
@@ -60,6 +61,11 @@ export interface UpdateOptions {
 export interface ReadOptions {
   /** The read sees the journal at least up to this sequence. It always sees what this handle has sent. */
   readonly minSeq?: number | undefined
+  /**
+   * `session` (the default): the read sees what this handle has sent. `linearizable`: it sees every input of the instance that was acknowledged
+   * before the call, whoever sent it; that costs one more request, to the stream's leader.
+   */
+  readonly consistency?: 'session' | 'linearizable' | undefined
   /** Default 15,000. */
   readonly timeoutMs?: number | undefined
 }
@@ -223,7 +229,7 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
   }
 
   /**
-   * Reads from the instance. It sees at least what this handle has sent before.
+   * Reads from the instance. It sees at least what this handle has sent before; with `consistency: 'linearizable'`, all that anybody has.
    *
    * @throws NOT_FOUND when there is no such instance. @throws QUERY_FAILED when the query throws. @throws TIMEOUT or NO_NODE when no answer came.
    */
@@ -233,17 +239,16 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
   ): Promise<OutputOf<FieldOf<QueryOf<Shape, Name>, 'output'>>> {
     const [input, options = {}] = args as readonly unknown[] as [unknown, ReadOptions?]
     validate(payloadSchema(this.#target, 'query', name), input, `query ${name} of ${this.type}`)
-    const minSeq = this.#minSeq(options)
-    const request = { op: 'query', key: this.#target.key, name, input, minSeq } as const
-    return (await this.#read(`query ${name} of ${formatTarget(this.#target)}`, options, request)) as OutputOf<
+    const ask = (minSeq: number) => ({ op: 'query', key: this.#target.key, name, input, minSeq }) as const
+    return (await this.#read(`query ${name} of ${formatTarget(this.#target)}`, options, ask)) as OutputOf<
       FieldOf<QueryOf<Shape, Name>, 'output'>
     >
   }
 
   /** What is known of the instance. Throws as `query`. */
   async describe(options: ReadOptions = {}): Promise<Description> {
-    const request = { op: 'describe', key: this.#target.key, minSeq: this.#minSeq(options) } as const
-    return (await this.#read(`describe of ${formatTarget(this.#target)}`, options, request)) as Description
+    const ask = (minSeq: number) => ({ op: 'describe', key: this.#target.key, minSeq }) as const
+    return (await this.#read(`describe of ${formatTarget(this.#target)}`, options, ask)) as Description
   }
 
   /**
@@ -253,12 +258,13 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
    * @throws WORKFLOW_FAILED when it failed. @throws NOT_FOUND when there is no such instance. @throws TIMEOUT or NO_NODE when it is not known in time.
    */
   async result(options: ReadOptions = {}): Promise<ResultOf<Shape>> {
-    const minSeq = this.#minSeq(options)
+    const deadline = new Deadline(options.timeoutMs ?? RESULT_TIMEOUT_MS)
+    const minSeq = await this.#minSeq(options, deadline)
     const { key, partition } = this.#target
     const call = {
       partition,
       what: `the result of ${formatTarget(this.#target)}`,
-      deadline: new Deadline(options.timeoutMs ?? RESULT_TIMEOUT_MS),
+      deadline,
       holdMs: RESULT_HOLD_MS,
       request: (waitMs: number) => ({ op: 'result', key, minSeq, waitMs }) as const,
     }
@@ -337,14 +343,17 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
     return { seq, id: sent.id, duplicate: false }
   }
 
-  #read(what: string, options: ReadOptions, request: RpcRequest): Promise<unknown> {
+  async #read(what: string, options: ReadOptions, ask: (minSeq: number) => RpcRequest): Promise<unknown> {
     const deadline = new Deadline(options.timeoutMs ?? READ_TIMEOUT_MS)
+    const request = ask(await this.#minSeq(options, deadline))
     const call = { partition: this.#target.partition, what, deadline, holdMs: 0, request: () => request }
     return this.#session.track(() => this.#session.rpc.call(call))
   }
 
-  #minSeq(options: ReadOptions): number {
-    return Math.max(this.#lastSeq, options.minSeq ?? 0)
+  async #minSeq({ consistency, minSeq = 0 }: ReadOptions, deadline: Deadline): Promise<number> {
+    if (consistency === 'linearizable')
+      this.#saw(await this.#session.track(() => lastSeqOf(this.#session, this.#target, deadline)))
+    return Math.max(this.#lastSeq, minSeq)
   }
 
   #saw(seq: number): void {

@@ -279,6 +279,22 @@ describe('reads', () => {
     ])
   })
 
+  it('that are linearizable ask for at least what anybody has stored before the call', async () => {
+    cluster.script.onRpc = () => ({ points: 1 })
+    const handle = carillon.workflow(Loyalty, 'foreign')
+    const read = { consistency: 'linearizable' } as const
+    await handle.query('status', undefined, read)
+    const { seq } = await carillon.workflow(Loyalty, 'foreign').signal('close')
+    await carillon.workflow(Loyalty, 'other').signal('close')
+    await handle.query('status', undefined, { ...read, minSeq: 1 })
+    await handle.describe()
+    expect(cluster.requests).toEqual([
+      { op: 'query', key: 'loyalty.foreign', name: 'status', minSeq: 0 },
+      { op: 'query', key: 'loyalty.foreign', name: 'status', minSeq: seq },
+      { op: 'describe', key: 'loyalty.foreign', minSeq: seq },
+    ])
+  })
+
   it('go on until the new owner of the partition answers', async () => {
     let asked = 0
     cluster.script.onRpc = () => {

@@ -46,7 +46,8 @@ export function toJson(value: unknown, indent?: number): string {
   return JSON.stringify(toPlain(value), undefined, indent) ?? 'null'
 }
 
-function toPlain(value: unknown): unknown {
+/** A value as JSON holds it. */
+export function toPlain(value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString()
   if (typeof value !== 'object' || value === null) return value
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString()

@@ -1,4 +1,6 @@
 /** `carillon query`, `result`, `describe`, `list`, `history`: reads. */
+import type { ReadOptions } from '@carillon/client'
+import { CarillonError } from '@carillon/runtime'
 import { type Command, Option } from 'commander'
 
 import { withClient } from './client.ts'
@@ -7,9 +9,11 @@ import { formatDescription, formatHistory, formatList } from './formats.ts'
 import { parseDuration, parseWhole } from './option-values.ts'
 import { note, print, printJson, toJson } from './output.ts'
 import { readPayload } from './payload.ts'
+import { printStates, type StateHistoryFlags } from './state-history.ts'
 
 interface ReadFlags extends ConnectionFlags {
   readonly timeout?: number
+  readonly linearizable?: boolean
 }
 
 interface ListFlags extends ReadFlags {
@@ -19,9 +23,8 @@ interface ListFlags extends ReadFlags {
   readonly after?: string
 }
 
-interface HistoryFlags extends ConnectionFlags {
-  readonly from?: number
-  readonly limit?: number
+interface HistoryFlags extends ConnectionFlags, StateHistoryFlags {
+  readonly state?: boolean
 }
 
 const STATUSES = ['running', 'suspended', 'completed', 'failed'] as const
@@ -43,6 +46,7 @@ function addQuery(program: Command): void {
       .argument('[input]', 'JSON, or - for stdin'),
     '15s',
   )
+    .addOption(linearizable())
     .addHelpText(
       'after',
       `\nExamples:\n  $ carillon query loyalty customer-42 status\n  $ carillon query loyalty customer-42 orders '{"limit": 10}' --json`,
@@ -50,7 +54,7 @@ function addQuery(program: Command): void {
     .action(async (type: string, id: string, name: string, text: string | undefined, flags: ReadFlags) => {
       const input = await readPayload(text)
       await withClient(flags, async (carillon) => {
-        printValue(await carillon.workflow(type, id).query(name, input, { timeoutMs: flags.timeout }), flags)
+        printValue(await carillon.workflow(type, id).query(name, input, readOptions(flags)), flags)
       })
     })
 }
@@ -70,10 +74,11 @@ function addDescribe(program: Command): void {
     ofInstance(program.command('describe'), 'what is known of an instance: status, position, timers, activities'),
     '15s',
   )
+    .addOption(linearizable())
     .addHelpText('after', `\nExamples:\n  $ carillon describe loyalty customer-42`)
     .action(async (type: string, id: string, flags: ReadFlags) => {
       await withClient(flags, async (carillon) => {
-        const description = await carillon.workflow(type, id).describe({ timeoutMs: flags.timeout })
+        const description = await carillon.workflow(type, id).describe(readOptions(flags))
         if (flags.json === true) return printJson(description)
         for (const line of formatDescription(description)) print(line)
       })
@@ -107,12 +112,17 @@ function addHistory(program: Command): void {
   )
     .addOption(new Option('--from <seq>', 'the first sequence of interest').argParser(parseWhole))
     .addOption(new Option('--limit <rows>', 'at most so many').argParser(parseWhole))
+    .option('--state', 'the state after every input, what changed in it, and what the input asked for (>)')
+    .addOption(new Option('--at <seq>', 'with --state: only the state as of this sequence').argParser(parseWhole))
+    .option('--workflows <file...>', 'with --state: the files that implement the type')
     .addHelpText(
       'after',
-      `\nWith --json one line of JSON an input.\n\nExamples:\n  $ carillon history loyalty customer-42\n  $ carillon history loyalty customer-42 --from 1200 --limit 10 --json`,
+      `\nWith --json one line of JSON an input. States are computed here, from the first input on, by the code that is given.\n\nExamples:\n  $ carillon history loyalty customer-42\n  $ carillon history loyalty customer-42 --from 1200 --limit 10 --json\n  $ carillon history loyalty customer-42 --state --workflows workflow.ts\n  $ carillon history loyalty customer-42 --state --at 1200 --workflows workflow.ts`,
     )
     .action(async (type: string, id: string, flags: HistoryFlags) => {
+      if (flags.state !== true) refuseWithoutState(flags)
       await withClient(flags, async (carillon) => {
+        if (flags.state === true) return printStates(carillon, type, id, flags)
         const entries = carillon.workflow(type, id).history({ from: flags.from, limit: flags.limit })
         if (flags.json === true) for await (const entry of entries) printJson(entry)
         else
@@ -120,6 +130,12 @@ function addHistory(program: Command): void {
             for (const line of formatHistory(chunk)) print(line)
       })
     })
+}
+
+function refuseWithoutState({ at, workflows }: HistoryFlags): void {
+  const given = at === undefined ? workflows && '--workflows' : '--at'
+  if (given === undefined) return
+  throw new CarillonError('CONFIG_INVALID', `${given} goes with --state: add it`)
 }
 
 function ofInstance(command: Command, description: string): Command {
@@ -132,6 +148,14 @@ function reading(command: Command, timeout: string): Command {
       new Option('--timeout <duration>', `how long to wait; default ${timeout}`).argParser(parseDuration),
     ),
   )
+}
+
+function linearizable(): Option {
+  return new Option('--linearizable', 'see every input that anybody has had acknowledged before')
+}
+
+function readOptions({ timeout, linearizable: isLinearizable }: ReadFlags): ReadOptions {
+  return { timeoutMs: timeout, consistency: isLinearizable === true ? 'linearizable' : 'session' }
 }
 
 function printValue(value: unknown, flags: ConnectionFlags): void {

@@ -185,7 +185,9 @@ export function decodeInput(bytes: Uint8Array): Input {
 
 /** What every node that has applied the same inputs agrees on, canonically: for digests and checkers. */
 export function canonicalData(data: InstanceData): Uint8Array {
-  const flat = flattenData(data, data.known.saveHead())
+  // Whether an absent instance still knows its position depends on when it left memory.
+  const settled = data.phase.kind === 'absent' ? { ...data, seq: 0 } : data
+  const flat = flattenData(settled, data.known.saveHead())
   return encodeCanonical([...flat.slice(0, 5), data.known.canonical(), ...flat.slice(6)])
 }
 

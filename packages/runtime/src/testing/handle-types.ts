@@ -35,6 +35,8 @@ export interface UpdateOptions {
 
 export interface ReadOptions {
   readonly minSeq?: number | undefined
+  /** Reads of a test world see everything that was sent, whichever is asked for. */
+  readonly consistency?: 'session' | 'linearizable' | undefined
   /** In the world's time. */
   readonly timeoutMs?: number | undefined
 }

@@ -1,0 +1,2 @@
+export * from './refold.ts'
+export type { RefoldEffect, RefoldOutcome } from './refold-effects.ts'

@@ -1,0 +1,122 @@
+/**
+ * Folds one instance again from its inputs, outside of any node: for reading states of the past, and for trying a build before it is deployed.
+ *
+ * Owns: a partition of its own over a store in memory, in which nothing else lives.
+ * Does not own: where the inputs come from, nor what an input does. That is the core's, so suspension, resume, terminate and forgetting are as on a node.
+ *
+ * Invariants
+ * 1. It is the fold of a node that commits after every input, with every effect given and none carried out.
+ */
+import type { Implementation } from '../contract/implement.ts'
+import { digestOf, installGuards, parseInput, statusOf, type Suspension } from '../core/index.ts'
+import { Partition } from '../engine/partition.ts'
+import type { Resident } from '../engine/resident.ts'
+import { CarillonError, type ErrorData } from '../errors.ts'
+import { type LogMessage, systemClock, type Write } from '../ports/index.ts'
+import {
+  copyValue,
+  encodeToken,
+  type InputKind,
+  type InstanceKey,
+  type InstanceStatus,
+  type Subjects,
+} from '../protocol/index.ts'
+import { MemoryStore } from '../testing/memory-store.ts'
+import { type RefoldEffect, type RefoldOutcome, RefoldSink } from './refold-effects.ts'
+
+export interface RefoldOptions {
+  readonly subjects: Subjects
+  readonly implementation: Implementation
+  readonly id: string
+}
+
+/** One input, and what the fold made of it. */
+export interface RefoldStep {
+  readonly seq: number
+  readonly timeMs: number
+  readonly kind: InputKind
+  /** Empty for `start` and `cancel`. */
+  readonly name: string
+  readonly inputId: string | undefined
+  readonly outcome: RefoldOutcome
+  /** Why, where the outcome is `dead` or `suspended`. */
+  readonly error: ErrorData | undefined
+  readonly effects: readonly RefoldEffect[]
+}
+
+/** One instance that is being folded. */
+export class Refold {
+  readonly key: InstanceKey
+  readonly #subjects: Subjects
+  readonly #store = new MemoryStore()
+  readonly #sink = new RefoldSink()
+  readonly #partition: Partition
+  #resident: Resident | undefined
+
+  constructor({ subjects, implementation, id }: RefoldOptions) {
+    installGuards()
+    const typeToken = encodeToken(implementation.contract.name, 'workflow type')
+    const idToken = encodeToken(id, 'instance id')
+    this.key = `${typeToken}.${idToken}`
+    this.#subjects = subjects
+    this.#partition = new Partition({
+      number: subjects.partitionOf(typeToken, idToken),
+      store: this.#store,
+      implementations: new Map([[typeToken, implementation]]),
+      sink: this.#sink,
+    })
+    this.#partition.unmute()
+  }
+
+  /** Applies the next input of the instance. @throws INVALID_ID when the message is none of its inputs. */
+  async apply(message: LogMessage): Promise<RefoldStep> {
+    const parsed = parseInput(this.#subjects, message)
+    if (parsed.kind === 'malformed' || parsed.key !== this.key)
+      throw new CarillonError('INVALID_ID', `the message at seq ${message.seq} is not an input of ${this.key}`)
+    const { input } = parsed
+    // A turn begins when nothing of the host waits (turn.ts, invariant 1).
+    await systemClock.yield()
+    this.#sink.begin(input.seq)
+    await this.#partition.apply(input.seq, message.subject, parsed, () => input)
+    await this.#commit()
+    this.#resident = await this.#partition.find(this.key)
+    this.#sink.end(this.#resident?.instance)
+    const { effects, outcome, error } = this.#sink
+    const isParked = this.suspension !== undefined && outcome === 'applied'
+    const { seq, timeMs, kind, name, id: inputId } = input
+    return { seq, timeMs, kind, name, inputId, outcome: isParked ? 'parked' : outcome, error, effects }
+  }
+
+  get status(): InstanceStatus | 'absent' {
+    if (this.suspension !== undefined) return 'suspended'
+    return this.#resident === undefined ? 'absent' : statusOf(this.#resident.instance.data.phase)
+  }
+
+  /** Where the instance stands, if it is suspended. */
+  get suspension(): Suspension | undefined {
+    return this.#resident?.suspension
+  }
+
+  /** The last input that was applied; 0 for an absent instance. */
+  get seq(): number {
+    return this.#resident?.instance.data.seq ?? 0
+  }
+
+  /** A copy of the state; undefined for an absent instance. */
+  state(): unknown {
+    return copyValue(this.#resident?.instance.data.state)
+  }
+
+  /** As `describe` gives it; undefined for an absent instance. */
+  digest(): string | undefined {
+    return this.#resident === undefined ? undefined : digestOf(this.#resident.instance.data)
+  }
+
+  /** What a node does at a commit: it finds states that cannot be kept, and lets go of what is forgotten. */
+  async #commit(): Promise<void> {
+    const writes: Write[] = []
+    await this.#partition.collect(writes)
+    await this.#store.commit(writes)
+    this.#partition.committed()
+  }
+}
