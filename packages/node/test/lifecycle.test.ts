@@ -46,6 +46,22 @@ const rollout = implement(Rollout, {
   concurrent: ['pause', 'proceed'],
   queries: { state: ({ done, isPaused }) => ({ done: [...done], isPaused }) },
 })
+const Quotes = defineWorkflow('quotes', {
+  signals: { publish: type<void>(), price: type<number>(), order: type<number>() },
+  queries: { seen: { output: type<number[]>() } },
+  activities: { publish: {} },
+})
+const quotes = implement(Quotes, {
+  startOnSignal: true,
+  state: () => ({ seen: [] as number[] }),
+  on: {
+    publish: (ctx) => ctx.activities.publish(),
+    price: (ctx, n) => void ctx.state.seen.push(n),
+    order: (ctx, n) => void ctx.state.seen.push(-n),
+  },
+  mailbox: { price: { max: 1, overflow: 'latest' }, order: { max: 2, overflow: 'reject' } },
+  queries: { seen: ({ seen }) => [...seen] },
+})
 const Order = defineWorkflow('order', {
   input: type<{ total: number } | undefined>(),
   result: type<number>(),
@@ -91,6 +107,9 @@ const bookings = implementActivities(Trip, {
 let letInstall: () => void = () => {}
 const installed = new Promise<void>((resolve) => (letInstall = resolve))
 const installs = implementActivities(Rollout, { install: () => installed })
+let letPublish: () => void = () => {}
+const published = new Promise<void>((resolve) => (letPublish = resolve))
+const publishes = implementActivities(Quotes, { publish: () => published })
 
 describe('the life of an instance', () => {
   let server: TestServer
@@ -102,7 +121,7 @@ describe('the life of an instance', () => {
       servers: server.url,
       name: 'node',
       dataDir: join(dir, 'node'),
-      workflows: { implementations: [feed, rollout, order, trip], activities: [installs, bookings] },
+      workflows: { implementations: [feed, rollout, order, trip, quotes], activities: [installs, bookings, publishes] },
       logger: silentLogger,
     })
   beforeAll(async () => {
@@ -147,6 +166,24 @@ describe('the life of an instance', () => {
     await handle.signal('proceed', undefined, { wait: 'applied' })
     await deployed
     expect(await handle.query('state')).toEqual({ done: ['a', 'b'], isPaused: false })
+  })
+
+  it('keeps what waits within its bounds, tells every sender, and still knows it after a restart', async () => {
+    const handle = carillon.workflow(Quotes, 'q')
+    await handle.signal('publish')
+    const first = handle.signal('price', 1, { id: 'p-1', wait: 'applied' })
+    for (let n = 2; n <= 50; n++) await handle.signal('price', n, { id: `p-${n}` })
+    expect(await first).toMatchObject({ duplicate: false })
+    for (let n = 1; n <= 2; n++) await handle.signal('order', n)
+    await expect(handle.signal('order', 3, { id: 'o-3', wait: 'applied' })).rejects.toMatchObject({
+      code: 'MAILBOX_FULL',
+    })
+    await restart()
+    expect(await handle.signal('price', 1, { id: 'p-1', wait: 'applied' })).toMatchObject({ duplicate: true })
+    expect(await handle.describe()).toMatchObject({ queued: 3 })
+    letPublish()
+    await handle.signal('publish', undefined, { wait: 'applied' })
+    expect(await handle.query('seen')).toEqual([50, -1, -2])
   })
 
   it('starts by its rules: update-with-start, terminate what runs, refuse what has closed, wait for a delay', async () => {

@@ -33,6 +33,7 @@ export const ERROR_CODES = {
   LOST_COROUTINE: 'suspend',
   INVALID_STATE: 'suspend',
   LIMIT_REACHED: 'terminal',
+  MAILBOX_FULL: 'terminal',
   NOT_ACKNOWLEDGED: 'retry',
   TIMEOUT: 'retry',
   NO_NODE: 'retry',

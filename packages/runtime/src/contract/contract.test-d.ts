@@ -289,6 +289,30 @@ export const withChildren = implement(Device, {
   },
 })
 
+export const bounded = implement(Loyalty, {
+  state: () => ({}),
+  on: { purchase: () => {}, close: () => {} },
+  mailbox: { purchase: { max: 1, overflow: 'latest' } },
+  updates: { redeem: () => ({ left: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+})
+
+export const wronglyBounded = implement(Device, {
+  state: () => ({}),
+  on: { ping: () => {}, set: () => {} },
+  mailbox: {
+    // @ts-expect-error -- no such policy
+    ping: { max: 1, overflow: 'drop-newest' },
+  },
+})
+
+export const boundsNothing = implement(Device, {
+  state: () => ({}),
+  on: { ping: () => {}, set: () => {} },
+  // @ts-expect-error -- no such signal
+  mailbox: { pong: { max: 1, overflow: 'latest' } },
+})
+
 export const kept = implement(Loyalty, {
   ifClosed: 'fail',
   retention: '30 days',

@@ -15,6 +15,7 @@ import type {
 } from './context.ts'
 import type { Contract, ContractShape } from './contract.ts'
 import { type Duration, toMs } from './duration.ts'
+import { type MailboxPolicy, parseMailbox } from './mailbox.ts'
 import type { InputOf, OutputOf } from './schema.ts'
 import { type LooseTimer, type TimerHandler, toTimerHandler } from './timer-handler.ts'
 import type { TimerSpec } from './timers.ts'
@@ -112,6 +113,8 @@ export type Spec<Shape extends ContractShape, State, Timers extends string, Auto
     readonly concurrent?: readonly SignalNames<Shape>[]
     /** The attributes of a new instance, and of each new life behind a close. Default: none are set. */
     readonly attributes?: (input: StartInput<Shape, Auto>) => AttributesToSet<Shape>
+    /** How many inputs of a signal may wait, for their handler's turn or for `ctx.receive`, and which gives way to one more. Default: no bound. */
+    readonly mailbox?: { readonly [Name in SignalNames<Shape>]?: MailboxPolicy }
     /** The instance's main function, if it has one. When it returns, the instance completes with what it returned, or continues as new. */
     readonly run?: (
       ctx: Context<Shape, State, Timers>,
@@ -142,6 +145,8 @@ export interface Implementation {
   readonly signals: ReadonlyMap<string, Handler>
   /** Names among `signals`. */
   readonly concurrent: ReadonlySet<string>
+  /** By signal; undefined where the type bounds none. */
+  readonly mailbox: ReadonlyMap<string, MailboxPolicy> | undefined
   readonly updates: ReadonlyMap<string, UpdateHandler>
   readonly queries: ReadonlyMap<string, (state: unknown, input: unknown) => unknown>
   readonly timers: ReadonlyMap<string, TimerHandler>
@@ -187,6 +192,7 @@ export function implement<
     knownIdsMax: known,
     signals: signals as ReadonlyMap<string, Handler>,
     concurrent: new Set(loose.concurrent),
+    mailbox: parseMailbox(loose.mailbox, shape.signals, refuse),
     updates: new Map([...updates].map(([key, value]) => [key, toUpdateHandler(value as Handler | UpdateHandler)])),
     queries: queries as Implementation['queries'],
     timers: new Map(
@@ -210,6 +216,7 @@ interface LooseSpec {
   readonly knownIdsMax?: number
   readonly on?: Readonly<Record<string, unknown>>
   readonly concurrent?: readonly string[]
+  readonly mailbox?: Readonly<Record<string, unknown>>
   readonly updates?: Readonly<Record<string, unknown>>
   readonly queries?: Readonly<Record<string, unknown>>
   readonly timers?: Readonly<Record<string, LooseTimer>>

@@ -31,6 +31,9 @@ export interface Job {
   readonly run: () => unknown
   /** True where throwing UpdateRejected is an answer, and not a bug. */
   readonly isUpdate?: boolean
+  /** The signal that it handles, where a mailbox policy counts those; and that as an input of its own, where it came with a start. */
+  readonly signal?: string
+  readonly asSignal?: () => Input
 }
 
 /** How a life ends: for good, or in another one. */
@@ -128,9 +131,11 @@ export class Instance {
 
   /** Runs the job now, whatever else is in progress; if it came behind a close that was asked for, or too many are, it takes its turn. */
   startBeside(job: Job): void {
-    const { closing } = this
-    const isBehind = closing !== undefined && job.input.seq > closing.behindSeq
-    if (isBehind || this.poison !== undefined || this.#beside.size >= INSTANCE_LIMITS.concurrent)
+    if (
+      this.isBehindClose(job.input.seq) ||
+      this.poison !== undefined ||
+      this.#beside.size >= INSTANCE_LIMITS.concurrent
+    )
       return this.enqueue(job)
     this.#beside.add(job)
     this.#call(job.run, (result) => {
@@ -151,6 +156,22 @@ export class Instance {
   /** Puts a job in the place of one that waits. */
   replaceWaiting(waiting: Job, by: Job): void {
     this.#queue = this.#queue.map((job) => (job === waiting ? by : job))
+  }
+
+  /** Whether an input comes behind a close that was asked for, and so is not of this life. */
+  isBehindClose(seq: number): boolean {
+    return this.closing !== undefined && seq > this.closing.behindSeq
+  }
+
+  /** Jobs of one signal that wait on the same side of a close that was asked for as `seq` does, in their order. */
+  waitingJobs(signal: string, seq: number): readonly Job[] {
+    const isBehind = this.isBehindClose(seq)
+    return this.#queue.filter((job) => job.signal === signal && this.isBehindClose(job.input.seq) === isBehind)
+  }
+
+  /** Takes a job out of the queue. Its input has to be ended. */
+  dropWaiting(job: Job): void {
+    this.#queue.splice(this.#queue.indexOf(job), 1)
   }
 
   startMain(input: unknown): void {

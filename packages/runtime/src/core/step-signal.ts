@@ -1,11 +1,13 @@
 /** Signals: to their handler, or into the mailbox. */
+import type { MailboxPolicy } from '../contract/mailbox.ts'
 import { validate } from '../contract/schema.ts'
 import type { ErrorData } from '../errors.ts'
 import { decodePayload, encodeValue, type Input, quote } from '../protocol/index.ts'
-import type { Instance } from './instance.ts'
+import type { Instance, Job } from './instance.ts'
 import { InstanceContext } from './instance-context.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
 import { beginLife } from './begin-life.ts'
+import { boundMailbox, boundQueue } from './mailbox-policy.ts'
 import { parsePayload } from './parse-payload.ts'
 
 export function stepSignal(instance: Instance, input: Input): void {
@@ -16,7 +18,7 @@ export function stepSignal(instance: Instance, input: Input): void {
 
 /** Takes one decoded signal; `input` is what carried it. */
 export function receiveSignal(instance: Instance, input: Input, name: string, raw: unknown): void {
-  const { contract, signals, concurrent } = instance.implementation
+  const { contract, signals, concurrent, mailbox } = instance.implementation
   const declared = contract.shape.signals ?? {}
   if (!Object.hasOwn(declared, name))
     return instance.deadLetter(input, unknownName(instance, 'signal', name, Object.keys(declared)))
@@ -24,13 +26,17 @@ export function receiveSignal(instance: Instance, input: Input, name: string, ra
   if (!payload.ok) return instance.deadLetter(input, payload.error)
   if (!ensureRunning(instance, input)) return
   const handler = signals.get(name)
-  if (handler !== undefined) {
-    if (!concurrent.has(name))
-      return instance.enqueue({ input, run: () => discard(handler(instance.context, payload.value)) })
-    const context = new InstanceContext(instance, input.seq)
-    return instance.startBeside({ input, run: () => discard(handler(context, payload.value)) })
-  }
-  post(instance, input, name, raw)
+  const policy = mailbox?.get(name)
+  if (handler === undefined && !instance.isBehindClose(input.seq))
+    return post(instance, asSignal(input, name, raw), policy)
+  const isBeside = handler !== undefined && concurrent.has(name)
+  const context = isBeside ? new InstanceContext(instance, input.seq) : instance.context
+  const run = (): unknown => discard(handler?.(context, payload.value))
+  if (policy === undefined) return isBeside ? instance.startBeside({ input, run }) : instance.enqueue({ input, run })
+  const job: Job = { input, run, signal: name, asSignal: () => asSignal(input, name, raw) }
+  if (isBeside) instance.startBeside(job)
+  else instance.enqueue(job)
+  boundQueue(instance, policy, name, input.seq)
 }
 
 /** True when the instance runs, also because it starts by itself now; else the input has been answered and dead-lettered. */
@@ -51,22 +57,25 @@ export function unknownName(instance: Instance, what: string, name: string, know
   return { code: 'UNKNOWN_NAME', message: `${instance.type} declares no ${what} ${quote(name)}; it has: ${list}` }
 }
 
-function post(instance: Instance, input: Input, name: string, raw: unknown): void {
-  // A signal that came with a start waits under its own name.
-  const signal: Input = input.kind === 'signal' ? input : asSignal(input, name, raw)
+function post(instance: Instance, signal: Input, policy: MailboxPolicy | undefined): void {
   if (instance.waits.offer(signal)) {
     instance.unsettled = true
     return
   }
   const { mailbox } = instance.data
-  if (mailbox.length < INSTANCE_LIMITS.mailbox) return void mailbox.push(signal)
-  instance.deadLetter(input, {
+  if (mailbox.length < INSTANCE_LIMITS.mailbox) {
+    mailbox.push(signal)
+    return policy === undefined ? undefined : boundMailbox(instance, policy, signal)
+  }
+  instance.deadLetter(signal, {
     code: 'LIMIT_REACHED',
     message: `${INSTANCE_LIMITS.mailbox} signals wait in the mailbox of ${instance.type}/${instance.id} already: let its run receive them`,
   })
 }
 
+/** A signal that came with a start waits, and is buried, under its own name. */
 function asSignal(input: Input, name: string, raw: unknown): Input {
+  if (input.kind === 'signal') return input
   return { ...input, kind: 'signal', name, encoding: 'msgpack', payload: encodeValue(raw) }
 }
 

@@ -46,6 +46,9 @@ const Entity = defineWorkflow('entity', {
     beside: type<number>(),
     finish: type<number>(),
     label: type<number>(),
+    price: type<number>(),
+    order: type<number>(),
+    tick: type<number>(),
   },
   attributes: { sum: 'number', half: 'text', isOdd: 'bool', at: 'time', tags: 'texts' },
   updates: { take: { input: type<number>(), output: type<{ left: number }>() } },
@@ -146,6 +149,9 @@ const entity = implement(Entity, {
       if (n % 7 === 0) ctx.attributes.unset('sum', 'tags')
     },
     brood: (ctx, n) => void ctx.children.start(Flow, `brood-${n}`),
+    price: (ctx, n) => void ctx.state.log.push(['price', n]),
+    order: (ctx, n) => ctx.activities.call(n),
+    tick: (ctx, n) => void ctx.state.log.push(['tick', n]),
     async tell(ctx, n) {
       ctx.workflow(Entity, `other-${n % 3}`).signal('add', n)
       await ctx.sleep(n)
@@ -153,6 +159,11 @@ const entity = implement(Entity, {
     },
   },
   concurrent: ['beside', 'finish'],
+  mailbox: {
+    price: { max: 1, overflow: 'latest' },
+    order: { max: 1, overflow: 'reject' },
+    tick: { max: 2, overflow: 'drop-oldest' },
+  },
   updates: {
     take(ctx, n) {
       ctx.state.sum -= n
@@ -178,6 +189,7 @@ const flow = implement(Flow, {
   state: () => ({ sum: 0, log: [] as unknown[] }),
   attributes: () => ({ last: 'none' }),
   on: { bump: (ctx, n) => void (ctx.state.sum += n) },
+  mailbox: { item: { max: 2, overflow: 'latest' } },
   updates: { peek: (ctx) => ctx.state.sum },
   async run(ctx) {
     for (;;) {
@@ -287,6 +299,7 @@ const IMPLEMENTATIONS = new Map([
   ['flow', flow],
   ['clock', clock],
 ])
+const MAILBOX_FULL = Buffer.from('MAILBOX_FULL').toString('hex')
 const PARTITION = 0 as PartitionNumber
 /** Room between two inputs of a program, for repeats. */
 const SEQ_STEP = 10
@@ -471,6 +484,10 @@ async function inputsOf(moves: readonly Move[], canForget = true): Promise<reado
       else await push(key, 'cancel', '', undefined, inputId)
     } else if (what < 56) await push(key, 'start', '', startOf(key, argument), inputId)
     else if (what < 58) await push(key, 'signal', 'nope', 1, inputId)
+    else if (what >= 80 && what < 88 && typeTokenOf(key) === 'entity')
+      // Bursts of signals whose mailbox has a bound, behind one another.
+      for (let n = 0; n <= argument % 5; n++)
+        await push(key, 'signal', ['price', 'order', 'tick'][what % 3] as string, n, n === 1 ? inputId : undefined)
     else
       await push(
         key,
@@ -540,11 +557,13 @@ const moves = fc.array(move, { minLength: 1, maxLength: 60, size: 'max' })
 describe('the fold', () => {
   it('G4: gives the same instances, pending effects and timers again (replay equals live)', async () => {
     let waited = 0
+    let overflows = 0
     await fc.assert(
       fc.asyncProperty(moves, async (program) => {
         const inputs = await inputsOf(program)
         const first = (await foldOnce(inputs)) as { readonly effects: readonly unknown[] }
         waited += first.effects.length
+        overflows += first.effects.filter((row) => String(row).includes(MAILBOX_FULL)).length
         expect(await foldOnce(inputs)).toEqual(first)
       }),
       { numRuns: 60 },
@@ -557,6 +576,7 @@ describe('the fold', () => {
     expect(firings).toBeGreaterThan(20)
     // G8, of repeating timers by every policy.
     expect(early).toBe(0)
+    expect(overflows).toBeGreaterThan(5)
   })
 
   it('G4: goes on from a crash after any commit as if there had been none (snapshot plus suffix equals full replay)', async () => {

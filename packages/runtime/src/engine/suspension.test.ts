@@ -68,6 +68,31 @@ const stateOf = (world: EngineWorld, id: string): Promise<unknown> =>
   world.ask({ op: 'query', key: keyOf('box', id), name: 'state', minSeq: 0 })
 
 describe('an instance whose handler throws', () => {
+  it('counts what waits against the mailbox policies only once it is resumed', async () => {
+    const bounded = (isFixed: boolean) => ({
+      ...life(),
+      implementations: [
+        Object.freeze({ ...box(isFixed), mailbox: new Map([['work', { max: 1, overflow: 'reject' as const }]]) }),
+      ],
+    })
+    const world = new EngineWorld()
+    await world.start(bounded(false))
+    world.send('box', 'a', 'signal', 'boom', 'no')
+    for (const what of ['a', 'b', 'c', 'd']) world.send('box', 'a', 'signal', 'work', what, { id: what })
+    await world.settled()
+    expect(world.deadLetters).toEqual([])
+    await world.crash()
+    await world.start(bounded(true))
+    world.send('box', 'a', 'admin', 'resume')
+    await world.settled()
+    // The first begins, the second waits, the rest is too much.
+    expect(await stateOf(world, 'a')).toEqual(['boom', 'a!', 'b!'])
+    expect(world.deadLetters.map(({ reason, seq }) => [reason, seq])).toEqual([
+      ['MAILBOX_FULL', 4],
+      ['MAILBOX_FULL', 5],
+    ])
+  })
+
   it('is suspended before that input; later inputs wait in order; the fixed code applies all of them, after a restart too', async () => {
     const world = new EngineWorld()
     await world.start(life())
