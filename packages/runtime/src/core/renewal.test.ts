@@ -135,7 +135,7 @@ describe('continueAsNew', () => {
       await one.result('5.1', 'done')
       await one.signal('item', 'y')
     }
-    expect(again.state).toEqual({ n: 101, log: ['done', 'y'] })
+    expect(again.state).toEqual({ n: 102, log: ['x', 'done', 'y'] })
     expect(again.digest).toBe(bench.digest)
   })
 
