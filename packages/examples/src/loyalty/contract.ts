@@ -15,6 +15,8 @@ export interface Entry {
 export interface Statement {
   /** From 1, one more each time. */
   readonly number: number
+  /** The moment of the schedule that it is for, also when it is sent later; ISO 8601. */
+  readonly asOf: string
   readonly level: Level
   /** The balance after the entries. */
   readonly points: number
@@ -31,6 +33,8 @@ export interface Status {
   readonly entries: readonly Entry[]
 }
 
+const timeZone = z.string().refine(isTimeZone, 'not a time zone: give a name such as Europe/Berlin')
+
 const order = z.object({ orderId: z.string(), amountCents: z.number().int().positive() })
 
 export const Loyalty = defineWorkflow('loyalty', {
@@ -38,6 +42,8 @@ export const Loyalty = defineWorkflow('loyalty', {
   signals: {
     purchase: order,
     return: order,
+    /** The customer lives elsewhere now: statements come by the clock there. */
+    move: z.object({ timeZone }),
     /** The customer leaves the programme. */
     close: type<void>(),
   },
@@ -53,3 +59,11 @@ export const Loyalty = defineWorkflow('loyalty', {
     sendStatement: { input: type<Statement>(), startToClose: '10 seconds' },
   },
 })
+
+function isTimeZone(name: string): boolean {
+  try {
+    return Intl.DateTimeFormat('en', { timeZone: name }).format(0) !== ''
+  } catch {
+    return false
+  }
+}

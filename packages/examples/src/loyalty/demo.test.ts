@@ -33,7 +33,7 @@ async function startDemo(lines: number): Promise<void> {
   const feed = join(folder, 'feed.ndjson')
   await writeFeed(feed, await firstLines(lines))
   const { path } = await provideNatsServer()
-  const args = ['--feed', feed, '--lines-per-second', '400', '--month', '1 second']
+  const args = ['--feed', feed, '--lines-per-second', '400', '--statements', '* * * * * *', '--spread', '500 ms']
   demo = spawn(process.execPath, ['--conditions=source', '--import', 'tsx', DEMO, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, CARILLON_NATS_SERVER: path, TMPDIR: temporary },

@@ -27,8 +27,10 @@ const { values } = parseArgs({
   options: {
     feed: { type: 'string', default: FEED },
     'lines-per-second': { type: 'string', default: '420' },
-    /** How long a month of the programme lasts. */
-    month: { type: 'string', default: '4 seconds' },
+    /** The cron pattern of the monthly statements, with seconds in front: a month of the demo is short. */
+    statements: { type: 'string', default: '*/4 * * * * *' },
+    /** How long after its moments the statements are spread. */
+    spread: { type: 'string', default: '2 seconds' },
     /** Leaves the folder with the node's log, its data, the journal and what the partner got. */
     keep: { type: 'boolean', default: false },
   },
@@ -73,7 +75,7 @@ async function openAndRun(
   const carillon = await connect({ servers: nats.url, name: 'loyalty-producer', signal })
   defer(() => carillon.close())
   progress.say(
-    `producer     ${values['lines-per-second']} lines a second; a month of the programme lasts ${values.month}`,
+    `producer     ${values['lines-per-second']} lines a second; statements by the cron pattern ${values.statements}`,
   )
   const linesPerSecond = Number(values['lines-per-second'])
   return runDemo({ carillon, node, progress, feedPath: values.feed, feedText, partnerPath, linesPerSecond, signal })
@@ -95,8 +97,10 @@ function nodeArgs(servers: string, folder: string, partner: string): readonly st
     partner,
     '--partner-answer-ms',
     answerMs,
-    '--month',
-    values.month,
+    '--statements',
+    values.statements,
+    '--spread',
+    values.spread,
   ]
 }
 

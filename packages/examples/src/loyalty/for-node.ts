@@ -9,7 +9,7 @@ import { createLoyaltyActivities } from './activities.ts'
 import { FilePartner } from './partner.ts'
 import { createLoyalty } from './workflow.ts'
 
-export const loyalty = createLoyalty({ month: '30 days' })
+export const loyalty = createLoyalty()
 
 export const loyaltyActivities = createLoyaltyActivities(
   await FilePartner.open({ path: process.env['LOYALTY_PARTNER_FILE'] ?? 'partner.ndjson', answerMs: 0 }),

@@ -10,4 +10,4 @@ export {
   readPartner,
 } from './partner.ts'
 export { type Redemption, replay, type ReplayOptions, type ReplayResult } from './producer.ts'
-export { createLoyalty, type LoyaltyOptions } from './workflow.ts'
+export { createLoyalty, type LoyaltyOptions, MONTHLY, type Schedule } from './workflow.ts'

@@ -1,14 +1,14 @@
-import { mockActivities } from '@carillon/runtime/testing'
-import { expect, it } from 'vitest'
+import { mockActivities, TestWorld } from '@carillon/runtime/testing'
+import { describe, expect, it } from 'vitest'
 
 import { describeOnBothBackends } from '../testing/describe-on-both-backends.ts'
-import { createLoyalty, Loyalty } from './index.ts'
+import { createLoyalty, Loyalty, MONTHLY } from './index.ts'
 
 function partner() {
   return mockActivities(Loyalty, { notifyPartner: async () => {}, sendStatement: async () => {} })
 }
 
-const setup = { workflows: [createLoyalty({ month: '30 days' })], activities: [partner()] }
+const setup = { workflows: [createLoyalty()], activities: [partner()] }
 
 describeOnBothBackends('the loyalty programme', setup, (open) => {
   it('tells the partner of each level once, in order, whatever fails and repeats', async () => {
@@ -21,15 +21,19 @@ describeOnBothBackends('the loyalty programme', setup, (open) => {
     expect(activities.calls('notifyPartner').map(({ input }) => input.level)).toEqual(['silver', 'gold'])
   })
 
-  it('sends a statement every month, with what happened in it', async () => {
+  it('sends a statement by its schedule, with what happened since the last one', async () => {
     const activities = partner()
-    const backend = await open({ workflows: [createLoyalty({ month: '300 ms' })], activities: [activities] })
+    const seconds = { cron: '* * * * * *', timeZone: 'Europe/Berlin' }
+    const backend = await open({ workflows: [createLoyalty({ statements: seconds })], activities: [activities] })
     const ann = backend.workflow(Loyalty, 'ann')
     await ann.signal('purchase', { orderId: 'o1', amountCents: 2_500 })
     await backend.until(() => activities.calls('sendStatement').length >= 2)
     const [first, second] = activities.calls('sendStatement').map(({ input }) => input)
-    expect(first).toEqual({ number: 1, level: 'bronze', points: 25, entries: [{ orderId: 'o1', points: 25 }] })
-    expect(second).toEqual({ number: 2, level: 'bronze', points: 25, entries: [] })
+    const entries = [{ orderId: 'o1', points: 25 }]
+    expect(first).toMatchObject({ number: 1, level: 'bronze', points: 25, entries })
+    expect(second).toMatchObject({ number: 2, level: 'bronze', points: 25, entries: [] })
+    for (const { asOf } of [first!, second!]) expect(asOf).toMatch(/:\d\d\.000Z$/)
+    expect(Date.parse(second!.asOf)).toBeGreaterThan(Date.parse(first!.asOf))
   })
 
   it('refuses to spend more than there is', async () => {
@@ -39,5 +43,59 @@ describeOnBothBackends('the loyalty programme', setup, (open) => {
     expect(await ann.update('redeem', { orderId: 'r2', points: 20 })).toEqual({ left: 5 })
     await ann.signal('close')
     expect(await ann.result({ timeoutMs: 10_000 })).toEqual({ points: 5 })
+  })
+})
+
+describe('the statements of a year', () => {
+  const YEAR = { startMs: Date.parse('2026-01-15T12:00:00Z') }
+
+  async function statementsOf(...moves: readonly string[]): Promise<readonly string[]> {
+    const activities = partner()
+    const world = await TestWorld.open({
+      ...YEAR,
+      workflows: [createLoyalty({ statements: exactly })],
+      activities: [activities],
+    })
+    try {
+      const ann = world.workflow(Loyalty, 'ann')
+      await ann.signal('purchase', { orderId: 'o1', amountCents: 2_500 }, { wait: 'applied' })
+      for (const timeZone of moves) await ann.signal('move', { timeZone })
+      await world.skip('300 days')
+      return activities.calls('sendStatement').map(({ input }) => input.asOf.replace(/:00\.000Z$/, 'Z'))
+    } finally {
+      await world.close()
+    }
+  }
+
+  /** Without jitter. */
+  const exactly = { cron: MONTHLY.cron, timeZone: MONTHLY.timeZone }
+
+  it('are sent at nine in the morning in Berlin, in summer and in winter', async () => {
+    const sent = await statementsOf()
+    expect(sent).toHaveLength(10)
+    expect(sent.slice(1, 4)).toEqual(['2026-03-01T08:00Z', '2026-04-01T07:00Z', '2026-05-01T07:00Z'])
+    expect(sent.at(-1)).toBe('2026-11-01T08:00Z')
+  })
+
+  it('follow a customer who moves', async () => {
+    await expect(statementsOf('Atlantis')).rejects.toMatchObject({ code: 'INVALID_PAYLOAD' })
+    const sent = await statementsOf('America/New_York')
+    expect(sent.slice(1, 3)).toEqual(['2026-03-01T14:00Z', '2026-04-01T13:00Z'])
+  })
+
+  it('come as one for months in which no node ran', async () => {
+    const activities = partner()
+    const world = await TestWorld.open({
+      ...YEAR,
+      workflows: [createLoyalty({ statements: exactly })],
+      activities: [activities],
+    })
+    const ann = world.workflow(Loyalty, 'ann')
+    await ann.signal('purchase', { orderId: 'o1', amountCents: 2_500 }, { wait: 'applied' })
+    await world.down('70 days')
+    await world.skip('1 minute')
+    const sent = activities.calls('sendStatement').map(({ input }) => [input.number, input.asOf])
+    expect(sent).toEqual([[1, '2026-03-01T08:00:00.000Z']])
+    await world.close()
   })
 })

@@ -18,8 +18,10 @@ import {
   type FeedEvent,
   FilePartner,
   Loyalty,
+  MONTHLY,
   readPartner,
   replay,
+  type Schedule,
   type Statement,
 } from './index.ts'
 import { firstLines, silentLogger, writeFeed } from './testing.ts'
@@ -45,11 +47,11 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-async function startProgramme(month: '30 days' | '200 ms' = '30 days'): Promise<void> {
+async function startProgramme(statements: Schedule = MONTHLY): Promise<void> {
   node = await openNode({
     servers: nats.url,
     dataDir: join(folder, 'node'),
-    workflows: { implementations: [createLoyalty({ month })], activities: [createLoyaltyActivities(partner)] },
+    workflows: { implementations: [createLoyalty({ statements })], activities: [createLoyaltyActivities(partner)] },
     logger: silentLogger,
   })
   carillon = await connect({ servers: nats.url })
@@ -131,7 +133,7 @@ describe('the loyalty programme on a real node', () => {
   })
 
   it('sends a statement every month, with each order in exactly one', async () => {
-    await startProgramme('200 ms')
+    await startProgramme({ every: '200 ms' })
     const ann = carillon.workflow(Loyalty, 'ann')
     await ann.signal('purchase', { orderId: 'o1', amountCents: 1_000 }, { wait: 'applied' })
     await delivered('statement', 1)

@@ -1,4 +1,4 @@
-/** A node of the loyalty programme: `node node-main.js --servers nats://… --data folder --partner file [--month '30 days']`. */
+/** A node of the loyalty programme: `node node-main.js --servers nats://… --data folder --partner file [--statements '0 9 1 * *']`. */
 import { parseArgs } from 'node:util'
 
 import { openNode } from '@carillon/node'
@@ -7,7 +7,7 @@ import { pino } from 'pino'
 
 import { createLoyaltyActivities } from './activities.ts'
 import { FilePartner } from './partner.ts'
-import { createLoyalty } from './workflow.ts'
+import { createLoyalty, MONTHLY } from './workflow.ts'
 
 /** How long the node may take to end in order. Past that it ends as in a crash, which loses nothing either. */
 const STOP_WITHIN_MS = 5_000
@@ -18,18 +18,21 @@ const { values } = parseArgs({
     data: { type: 'string', default: 'data' },
     partner: { type: 'string', default: 'partner.ndjson' },
     'partner-answer-ms': { type: 'string', default: '0' },
-    month: { type: 'string', default: '30 days' },
+    /** A cron pattern, and how long after its moments the statements are spread. */
+    statements: { type: 'string', default: MONTHLY.cron },
+    spread: { type: 'string', default: MONTHLY.jitter },
   },
 })
 
 const stopped = untilStopped()
 const logger = pino({ serializers: { error: pino.stdSerializers.err } })
 const partner = await FilePartner.open({ path: values.partner, answerMs: Number(values['partner-answer-ms']) })
+const statements = { ...MONTHLY, cron: values.statements, jitter: values.spread as Duration }
 const node = await openNode({
   servers: values.servers,
   dataDir: values.data,
   workflows: {
-    implementations: [createLoyalty({ month: values.month as Duration })],
+    implementations: [createLoyalty({ statements })],
     activities: [createLoyaltyActivities(partner)],
   },
   logger,

@@ -21,12 +21,24 @@ const LEVELS = [
 /** Entries of one statement. It is sent early when they are reached, so the state stays small whatever a customer does. */
 const ENTRIES_MAX = 500
 
+/** When statements are sent: at the moments of a cron pattern, or one period after the other. */
+export type Schedule =
+  | { readonly cron: string; readonly timeZone?: string; readonly jitter?: Duration }
+  | { readonly every: Duration }
+
+/** At nine in the morning on the first of each month, within ten minutes: not all customers at once. */
+export const MONTHLY = {
+  cron: '0 9 1 * *',
+  timeZone: 'Europe/Berlin',
+  jitter: '10 minutes',
+} as const satisfies Schedule
+
 export interface LoyaltyOptions {
-  /** Time between two statements of a customer. */
-  readonly month: Duration
+  /** Default: MONTHLY. */
+  readonly statements?: Schedule
 }
 
-export function createLoyalty({ month }: LoyaltyOptions): Implementation {
+export function createLoyalty({ statements = MONTHLY }: LoyaltyOptions = {}): Implementation {
   return implement(Loyalty, {
     // Customers simply exist: the first signal starts one.
     startOnSignal: true,
@@ -46,6 +58,9 @@ export function createLoyalty({ month }: LoyaltyOptions): Implementation {
         ctx.state.earned -= points
         await book(ctx, { orderId, points: -points })
       },
+      move(ctx, { timeZone }) {
+        if ('cron' in statements) ctx.timers.monthly.cron(statements.cron, { timeZone })
+      },
       close: (ctx) => ctx.complete({ points: ctx.state.points }),
     },
     updates: {
@@ -63,24 +78,33 @@ export function createLoyalty({ month }: LoyaltyOptions): Implementation {
     queries: {
       status: ({ points, level, statements, entries }) => ({ points, level, statements, entries }),
     },
-    timers: { monthly: { every: month, run: sendStatement } },
+    // Months in which no node ran come as one statement, and two never cross.
+    timers: {
+      monthly: {
+        ...statements,
+        catchUp: 'once',
+        overlap: 'queue',
+        run: (ctx, { dueMs }) => sendStatement(ctx, dueMs),
+      },
+    },
   })
 }
 
-type LoyaltyContext = Context<typeof Loyalty.shape, Customer>
+type LoyaltyContext = Context<typeof Loyalty.shape, Customer, 'monthly'>
 
 async function book(ctx: LoyaltyContext, entry: Entry): Promise<void> {
   ctx.state.points += entry.points
   ctx.state.entries.push(entry)
-  if (ctx.state.entries.length >= ENTRIES_MAX) await sendStatement(ctx)
+  if (ctx.state.entries.length >= ENTRIES_MAX) await sendStatement(ctx, ctx.now())
 }
 
 /** The number and the entries change with the call, in one turn: whatever happens then, this statement is sent, and no entry is in two. */
-async function sendStatement(ctx: LoyaltyContext): Promise<void> {
+async function sendStatement(ctx: LoyaltyContext, asOfMs: number): Promise<void> {
   const { level, points, entries } = ctx.state
   ctx.state.statements += 1
   ctx.state.entries = []
-  await ctx.activities.sendStatement({ number: ctx.state.statements, level, points, entries })
+  const asOf = new Date(asOfMs).toISOString()
+  await ctx.activities.sendStatement({ number: ctx.state.statements, asOf, level, points, entries })
 }
 
 /** One point for each whole unit of money. */

@@ -67,6 +67,20 @@ describe('a test world', () => {
     expect(performance.now() - beganMs).toBeLessThan(2000)
   })
 
+  it('lets time pass without a node, and fires late then what fell due', async () => {
+    await open()
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' })
+    const { nowMs, crashes } = world
+    await world.down('95 days')
+    expect(world.nowMs).toBe(nowMs + 95 * 86_400_000)
+    expect(world.crashes).toBe(crashes + 1)
+    await world.skip('1 minute')
+    expect(await ann.query('sent')).toHaveLength(1)
+    await world.skip('25 days')
+    expect(await ann.query('sent')).toHaveLength(2)
+  })
+
   it('fires a timer at the end of a skip, and not a moment before', async () => {
     await open()
     const ann = world.workflow(Account, 'ann')

@@ -190,6 +190,15 @@ export class TestWorld {
     await this.#drive.quiet()
   }
 
+  /** Ends the engine as kill -9 does, and opens the next one only after so much time: timers that fell due meanwhile come late. */
+  async down(duration: Duration): Promise<void> {
+    this.#throwIfClosed()
+    await this.#drive.quiet()
+    this.#endLife()
+    this.#world.clock.jump(this.nowMs + toMs(duration))
+    await this.#drive.quiet()
+  }
+
   /** Ends the world. */
   async close(): Promise<void> {
     if (this.#isClosed) return

@@ -17,7 +17,13 @@ const FEED = [
 
 interface Parts {
   ann: { points: number; level: Level; statements: number; entries: { orderId: string; points: number }[] }
-  statements: { number: number; level: Level; points: number; entries: { orderId: string; points: number }[] }[]
+  statements: {
+    number: number
+    asOf: string
+    level: Level
+    points: number
+    entries: { orderId: string; points: number }[]
+  }[]
   told: string[]
   redemptions: { orderId: string; left: number | 'refused' }[]
   lines: number
@@ -30,6 +36,7 @@ function compareSpoilt(spoil: (parts: Parts) => void): ReturnType<typeof compare
     statements: [
       {
         number: 1,
+        asOf: '2026-03-01T08:00:00.000Z',
         level: 'silver',
         points: 250,
         entries: [
