@@ -15,6 +15,7 @@ export const ERROR_CODES = {
   UNKNOWN_TYPE: 'terminal',
   UNKNOWN_NAME: 'terminal',
   UNKNOWN_VERSION: 'suspend',
+  MIGRATION_FAILED: 'suspend',
   NOT_FOUND: 'terminal',
   ALREADY_STARTED: 'terminal',
   CLOSED: 'terminal',

@@ -82,6 +82,13 @@ interface CommonSpec<Shape extends ContractShape, State, Timers extends string, 
   /** Input ids that each instance remembers, so that a repeat changes nothing; default 10,000, at most 1,000,000. */
   readonly knownIdsMax?: number
   readonly timers?: { readonly [Name in Timers]: TimerSpec<Shape, State, Timers> }
+  /** The version of the state's shape, a whole number from 1 (the default). Raise it when states that are stored do not fit the code any more. */
+  readonly version?: number
+  /**
+   * Makes a state of this version out of one of an older version. It runs when an instance is read back, before anything is applied to it, under the
+   * rules of a turn: no I/O, no waiting. It must give what this build would have made of the same inputs. What it throws suspends the instance.
+   */
+  migrate?(state: unknown, fromVersion: number): NoInfer<State>
 }
 
 type Answers<Shape extends ContractShape, State, Timers extends string> = ([UpdateNames<Shape>] extends [never]
@@ -142,6 +149,9 @@ export interface Implementation {
   /** Undefined: for ever. */
   readonly retentionMs: number | undefined
   readonly knownIdsMax: number
+  /** Of the state. */
+  readonly version: number
+  readonly migrate: ((state: unknown, fromVersion: number) => unknown) | undefined
   readonly signals: ReadonlyMap<string, Handler>
   /** Names among `signals`. */
   readonly concurrent: ReadonlySet<string>
@@ -155,6 +165,8 @@ export interface Implementation {
 
 export const KNOWN_IDS_DEFAULT = 10_000
 export const KNOWN_IDS_MAX = 1_000_000
+/** More would be a date or a hash, and no count of changes. */
+const STATE_VERSION_MAX = 1_000_000
 
 /**
  * Implements a contract.
@@ -176,6 +188,7 @@ export function implement<
   if (!Number.isInteger(known) || known < 1 || known > KNOWN_IDS_MAX)
     refuse(`has knownIdsMax ${known}: give a whole number from 1 to ${KNOWN_IDS_MAX}`)
   if (typeof loose.state !== 'function') refuse('has no state function')
+  const version = checkVersion(loose, refuse)
   const signals = handlerMap(loose.on, shape.signals, 'signal', loose.run === undefined, refuse)
   const updates = handlerMap(loose.updates, shape.updates, 'update', true, refuse)
   const queries = handlerMap(loose.queries, shape.queries, 'query', true, refuse)
@@ -190,6 +203,8 @@ export function implement<
     ifClosed: loose.ifClosed ?? 'restart',
     retentionMs: loose.retention === undefined ? undefined : toMs(loose.retention),
     knownIdsMax: known,
+    version,
+    migrate: loose.migrate?.bind(loose),
     signals: signals as ReadonlyMap<string, Handler>,
     concurrent: new Set(loose.concurrent),
     mailbox: parseMailbox(loose.mailbox, shape.signals, refuse),
@@ -214,6 +229,8 @@ interface LooseSpec {
   readonly ifClosed?: 'restart' | 'fail'
   readonly retention?: Duration
   readonly knownIdsMax?: number
+  readonly version?: number
+  readonly migrate?: (state: unknown, fromVersion: number) => unknown
   readonly on?: Readonly<Record<string, unknown>>
   readonly concurrent?: readonly string[]
   readonly mailbox?: Readonly<Record<string, unknown>>
@@ -221,6 +238,15 @@ interface LooseSpec {
   readonly queries?: Readonly<Record<string, unknown>>
   readonly timers?: Readonly<Record<string, LooseTimer>>
   readonly run?: (ctx: Context, input: unknown) => unknown
+}
+
+function checkVersion({ version = 1, migrate }: LooseSpec, refuse: (message: string) => never): number {
+  if (!Number.isInteger(version) || version < 1 || version > STATE_VERSION_MAX)
+    refuse(`has version ${version}: give a whole number from 1 to ${STATE_VERSION_MAX}`)
+  if (version > 1 && typeof migrate !== 'function')
+    refuse(`has version ${version} and no migrate: add one, so that states of older versions can be read`)
+  if (version === 1 && migrate !== undefined) refuse('has migrate, but version 1: raise the version')
+  return version
 }
 
 function handlerMap(

@@ -29,6 +29,7 @@ function open(instance: Instance, input: unknown): void {
   data.phase = { kind: 'running', startedMs: instance.requireTurn().nowMs }
   data.incarnation += 1
   data.state = implementation.createState(input)
+  data.stateVersion = implementation.version
   const { createAttributes, contract } = implementation
   data.attributes = createAttributes && withAttributes(contract, undefined, createAttributes(input))
 }

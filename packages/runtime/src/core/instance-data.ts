@@ -43,6 +43,8 @@ export interface InstanceData {
   seq: number
   timeMs: number
   state: unknown
+  /** The version of the implementation that the state is of. */
+  stateVersion: number
   readonly known: KnownIds
   /** Timers with a handler, by name. */
   timers: Map<string, SetTimer>
@@ -72,6 +74,7 @@ export function emptyData(knownIdsMax: number): InstanceData {
     seq: 0,
     timeMs: 0,
     state: undefined,
+    stateVersion: 1,
     known: new KnownIds(knownIdsMax),
     timers: new Map(),
     repeats: undefined,

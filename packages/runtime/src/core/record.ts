@@ -69,6 +69,8 @@ type FlatData = [
 interface FlatRare {
   family?: FlatFamily
   renewal?: FlatRenewal
+  /** Of the state; 1 where it is not there. */
+  version?: number
   attributes?: AttributeData
   repeats?: FlatRepeat[]
 }
@@ -163,6 +165,7 @@ export function decodeData(
     seq,
     timeMs,
     state: state[0],
+    stateVersion: rare.version ?? 1,
     known: KnownIds.restore(knownIdsMax, unflattenKnown(known), loadBlock),
     timers: new Map(timers.map(([name, effect, dueMs]): [string, SetTimer] => [name, { effect, dueMs }])),
     sleeps: new Map(sleeps),
@@ -216,6 +219,7 @@ function flattenData(data: InstanceData, known: KnownHead): FlatData {
 function flattenRare(data: InstanceData): FlatRare {
   const rare: FlatRare = {}
   if (data.children.size > 0 || data.parent !== undefined || data.calls.size > 0) rare.family = flattenFamily(data)
+  if (data.stateVersion !== 1) rare.version = data.stateVersion
   if (data.renewal !== undefined) rare.renewal = flattenRenewal(data.renewal)
   if (data.attributes !== undefined) rare.attributes = data.attributes
   if (data.repeats !== undefined) rare.repeats = [...data.repeats].map(flattenRepeat)

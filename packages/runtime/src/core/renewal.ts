@@ -59,6 +59,7 @@ export function renew(instance: Instance, input: unknown, state: unknown, behind
   // Answers to the life before find nobody. Children stay: they belong to the instance.
   data.calls = new Set()
   data.state = state
+  data.stateVersion = instance.implementation.version
   instance.base = capture(instance, { input, mark: turn.mark(), behind })
   instance.startMain(input)
 }

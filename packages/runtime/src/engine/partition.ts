@@ -213,12 +213,21 @@ export class Partition {
 
   #load(key: InstanceKey, implementation: Implementation): Resident | Promise<Resident> {
     const keep = (resident: Resident): Resident => {
+      if (resident.misfit !== undefined) this.#misfitFound(resident)
       this.#residents.set(key, resident)
       this.#weight += resident.weight
       return resident
     }
     const loaded = Resident.load(this.#store, this.number, key, implementation)
     return loaded instanceof Promise ? loaded.then(keep) : keep(loaded)
+  }
+
+  /** Its suspension is saved, so that lists show it. */
+  #misfitFound(resident: Resident): void {
+    this.#dirty.add(resident)
+    if (resident.suspension === undefined) return
+    this.#sink.count('suspended')
+    this.#sink.suspended(resident.key, resident.suspension.seq, resident.suspension.error)
   }
 
   #drop(resident: Resident): void {
@@ -282,6 +291,7 @@ export class Partition {
   async #resume(resident: Resident, command: Input): Promise<void> {
     const parked = resident.parked(this.#store)
     resident.suspension = undefined
+    if (resident.misfit !== undefined) resident.restoreAgain(this.#store)
     for (const input of parked) {
       if (resident.suspension !== undefined) break
       // It is among the uncommitted or in the tail already: it must not be counted twice.

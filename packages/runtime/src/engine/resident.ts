@@ -25,6 +25,8 @@ import {
   type InstanceData,
   instanceRange,
   type KnownHead,
+  migrateState,
+  type Misfit,
   recordKey,
   statusOf,
   type Summary,
@@ -47,6 +49,8 @@ export class Resident {
   readonly implementation: Implementation
   instance: Instance
   suspension: Suspension | undefined
+  /** Its state is not of this build's version, and could not be migrated: the instance is suspended, and its data stay as they are. */
+  misfit: Misfit | undefined
   /** Applied or parked since the last batch that was collected, and in the batch that is being committed. */
   uncommitted: Input[] = []
   committing: Input[] = []
@@ -83,7 +87,7 @@ export class Resident {
     resident.#hasTail = tail.length > 0
     if (tail.length === 0) {
       resident.instance = resident.#restore(store, saved)
-      if (resident.instance.data.renewal === undefined) return resident
+      if (resident.misfit === undefined && resident.instance.data.renewal === undefined) return resident
     }
     return resident.rebuild(store).then(() => resident)
   }
@@ -124,6 +128,12 @@ export class Resident {
       if (failed === undefined) return
       this.suspend(failed.seq, failed.error)
     }
+  }
+
+  /** Reads the saved data again after a suspension for its misfit. Inputs behind them are not applied; it may be suspended again. */
+  restoreAgain(store: OrderedStore): void {
+    this.instance = this.#restore(store, store.get('record', recordKey(this.partition, this.key)))
+    if (this.misfit !== undefined) this.#suspendMisfit(this.misfit)
   }
 
   /**
@@ -251,10 +261,22 @@ export class Resident {
 
   #restore(store: OrderedStore, saved: Uint8Array | undefined): Instance {
     const data = saved === undefined ? NO_BYTES : dataBytes(saved)
+    this.misfit = undefined
     if (data.length === 0) return new Instance(this.key, this.implementation)
     const loadBlock = (block: number): Uint8Array =>
       store.get('ids', blockKey(this.partition, this.key, block)) ?? missingBlock(this.key, block)
-    return new Instance(this.key, this.implementation, decodeData(data, this.implementation.knownIdsMax, loadBlock))
+    const instance = new Instance(
+      this.key,
+      this.implementation,
+      decodeData(data, this.implementation.knownIdsMax, loadBlock),
+    )
+    this.misfit = migrateState(instance)
+    return instance
+  }
+
+  /** In front of everything that the saved data do not hold, a renewal included. */
+  #suspendMisfit({ error }: Misfit): void {
+    this.suspend(this.instance.data.seq, error)
   }
 
   async #foldAgain(
@@ -262,6 +284,10 @@ export class Resident {
     checkStates: boolean,
   ): Promise<{ readonly seq: number; readonly error: unknown } | undefined> {
     const { data } = this.instance
+    if (this.misfit !== undefined) {
+      this.#suspendMisfit(this.misfit)
+      return undefined
+    }
     if (data.renewal !== undefined && (this.suspension === undefined || this.suspension.seq > data.seq)) {
       const result = await takeUp(this.instance)
       if (result.kind === 'poisoned') return { seq: data.seq, error: result.error }

@@ -114,7 +114,8 @@ export class RpcService {
   async #query(partition: Partition, { key, name, input, minSeq }: RpcRequest & { op: 'query' }): Promise<unknown> {
     await this.#applied(partition, minSeq, RPC_WAIT_MS_MAX)
     return this.#options.turns.run(async () => {
-      const { instance, suspension } = await requireInstance(partition, key)
+      const { instance, suspension, misfit } = await requireInstance(partition, key)
+      if (misfit !== undefined && suspension !== undefined) throw unreadableState(key, suspension)
       const { queries, contract } = instance.implementation
       const handler = queries.get(name)
       const declared = contract.shape.queries ?? {}
@@ -299,6 +300,13 @@ function suspendedAtBirth(key: InstanceKey, { seq, error }: Suspension): Carillo
     `${type}/${id} has no state yet: it is suspended at its first input, seq ${seq}: ${error.message}`,
     { details: error },
   )
+}
+
+function unreadableState(key: InstanceKey, { error }: Suspension): CarillonError {
+  const { type, id } = parseKey(key)
+  return new CarillonError('SUSPENDED', `${type}/${id} is suspended, and its state is not of this build: ${error.message}`, {
+    details: error,
+  })
 }
 
 function describe(partition: Partition, resident: Resident, store: OrderedStore): Description {
