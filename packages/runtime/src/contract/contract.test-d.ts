@@ -377,3 +377,25 @@ export const scheduled = implement(Loyalty, {
     wrong: { every: '1 day', overlap: 'cancel', run: () => {} },
   },
 })
+
+const Versioned = defineWorkflow('versioned', { signals: { add: type<number>() } })
+implement(Versioned, {
+  version: 2,
+  state: () => ({ cents: 0 }),
+  migrate: (state, fromVersion) => ({ cents: (state as { sum: number }).sum * 10 ** fromVersion }),
+  on: { add: (ctx, n) => void (ctx.state.cents += n) },
+})
+implement(Versioned, {
+  version: 3,
+  state: () => ({ cents: 0 }),
+  // The older shape may be named.
+  migrate: ({ sum }: { sum: number }) => ({ cents: sum }),
+  on: { add: (ctx, n) => void (ctx.state.cents += n) },
+})
+implement(Versioned, {
+  version: 2,
+  state: () => ({ cents: 0 }),
+  // @ts-expect-error -- it must give a state of this version
+  migrate: ({ sum }: { sum: number }) => ({ sum }),
+  on: { add: (ctx, n) => void (ctx.state.cents += n) },
+})

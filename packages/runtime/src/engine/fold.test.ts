@@ -5,7 +5,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
 import { digestOf, installGuards, statusOf } from '../core/index.ts'
-import { codeOf, type Context, defineWorkflow, type Firing, implement, type } from '../index.ts'
+import { codeOf, type Context, defineWorkflow, type Firing, implement, type Implementation, type } from '../index.ts'
 import type { Table, Write } from '../ports/index.ts'
 import {
   decodeValue,
@@ -209,7 +209,7 @@ const flow = implement(Flow, {
         )
       if (n % 4 === 2) ctx.state.log.push(await ctx.condition(() => ctx.state.sum > n, n * 3))
       if (n % 7 === 6) return { sum: ctx.state.sum }
-      if (n % 3 === 0) return ctx.continueAsNew(undefined, { state: { sum: ctx.state.sum, log: [ctx.random()] } })
+      if (n % 3 === 0) return ctx.continueAsNew(undefined, { state: { ...ctx.state, log: [ctx.random()] } })
       if (n % 5 === 0) ctx.continueAsNew()
     }
     function n3(): number {
@@ -294,11 +294,18 @@ const KEYS = [
   'clock.e',
   'clock.f',
 ] as const satisfies readonly InstanceKey[]
-const IMPLEMENTATIONS = new Map([
+/** The build after that: its states have one part more, and `migrate` adds it to those of the first one. */
+function nextBuildOf(build: Implementation): Implementation {
+  const grow = (state: unknown): unknown => ({ ...(state as object), generation: 2 })
+  return { ...build, version: 2, migrate: grow, createState: (input) => grow(build.createState(input)) }
+}
+const FIRST_BUILD = new Map<string, Implementation>([
   ['entity', entity],
   ['flow', flow],
   ['clock', clock],
 ])
+const NEXT_BUILD = new Map([...FIRST_BUILD].map(([name, build]) => [name, nextBuildOf(build)]))
+type Build = ReadonlyMap<string, Implementation>
 const MAILBOX_FULL = Buffer.from('MAILBOX_FULL').toString('hex')
 const PARTITION = 0 as PartitionNumber
 /** Room between two inputs of a program, for repeats. */
@@ -313,10 +320,12 @@ interface Keyed {
 class Fold {
   store: MemoryStore
   partition: Partition
+  #build: Build
   readonly counts = { applied: 0, duplicate: 0, ignored: 0, dead: 0, suspended: 0 }
 
-  constructor(disk = new MemoryDisk()) {
+  constructor(disk = new MemoryDisk(), build: Build = FIRST_BUILD) {
     this.store = new MemoryStore({ disk })
+    this.#build = build
     this.partition = this.#open()
   }
 
@@ -336,6 +345,13 @@ class Fold {
     this.store.crash()
     this.store = new MemoryStore({ disk: this.store.disk })
     this.partition = this.#open()
+  }
+
+  /** A node with another build goes on: in order, or after a crash. */
+  async deploy(build: Build, isInOrder: boolean): Promise<void> {
+    if (isInOrder) await this.commit()
+    this.#build = build
+    this.crash()
   }
 
   /** Everything that must be the same, however the inputs were folded. */
@@ -391,7 +407,7 @@ class Fold {
       suspended: nothing,
       count: (what) => (this.counts[what] += 1),
     }
-    return new Partition({ number: PARTITION, store: this.store, implementations: IMPLEMENTATIONS, sink })
+    return new Partition({ number: PARTITION, store: this.store, implementations: this.#build, sink })
   }
 }
 
@@ -546,8 +562,8 @@ function nameOf(key: InstanceKey, what: number): string {
   return what === 97 ? 'done' : (names[what % names.length] as string)
 }
 
-async function foldOnce(inputs: readonly Keyed[]): Promise<unknown> {
-  const fold = new Fold()
+async function foldOnce(inputs: readonly Keyed[], build?: Build): Promise<unknown> {
+  const fold = new Fold(new MemoryDisk(), build)
   for (const input of inputs) await fold.apply(input)
   return fold.outcome()
 }
@@ -620,6 +636,30 @@ describe('the fold', () => {
       }),
       { numRuns: 120 },
     )
+  })
+
+  it('G4: goes on under a new build with states migrated at any place as if that had folded everything (state version)', async () => {
+    let migrated = 0
+    await fc.assert(
+      fc.asyncProperty(moves, fc.nat(60), fc.boolean(), fc.boolean(), async (program, place, isInOrder, commits) => {
+        const inputs = await inputsOf(program)
+        const fold = new Fold()
+        const at = place % inputs.length
+        for (const [index, input] of inputs.entries()) {
+          if (index === at) {
+            await fold.deploy(NEXT_BUILD, isInOrder)
+            if (fold.partition.position > 0) migrated += 1
+            for (const again of inputs.slice(0, at))
+              if (again.input.seq > fold.partition.position) await fold.apply(again)
+          }
+          await fold.apply(input)
+          if (commits && index % 3 === 0) await fold.commit()
+        }
+        expect(await fold.outcome()).toEqual(await foldOnce(inputs, NEXT_BUILD))
+      }),
+      { numRuns: 80 },
+    )
+    expect(migrated).toBeGreaterThan(20)
   })
 
   it('G3: is not changed by repeats of inputs, at any later point, in memory or not', async () => {

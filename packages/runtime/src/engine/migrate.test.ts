@@ -53,7 +53,10 @@ const v2 = (migrate: (state: V1, from: number) => V2 = ({ sum }) => ({ cents: su
 
 let letRate: (value: number) => void = () => {}
 const activities = implementActivities(Account, { rate: () => new Promise((resolve) => (letRate = resolve)) })
-const life = (implementation: typeof v1): LifeOptions => ({ implementations: [implementation], activities: [activities] })
+const life = (implementation: typeof v1): LifeOptions => ({
+  implementations: [implementation],
+  activities: [activities],
+})
 const stateOf = (world: EngineWorld, id = 'a'): Promise<unknown> =>
   world.ask({ op: 'query', key: keyOf('account', id), name: 'state', minSeq: 0 })
 
@@ -122,35 +125,38 @@ describe('a state of an older version', () => {
     ['returns a promise', () => Promise.resolve({}) as never, /promise/],
     ['reads a file', () => ({ cents: setTimeout(() => {}, 1), history: [] }) as never, /setTimeout|sleep/],
     ['gives what cannot be kept', () => ({ cents: () => 1, history: [] }) as never, /function/],
-  ])('suspends its instance when migrate %s, and is left as it is until a fixed build is resumed', async (_, migrate, why) => {
-    const world = await worldOfV1((it) => void it.send('account', 'a', 'signal', 'pay', 7))
-    const key = recordKey(0 as Partition, keyOf('account', 'a'))
-    const saved = dataBytes(world.disk.table('record').peek(key) as Uint8Array)
-    await world.start(life(v2(migrate)))
-    await expect(stateOf(world)).rejects.toMatchObject({ code: 'SUSPENDED' })
-    world.send('account', 'a', 'signal', 'pay', 1, { id: 'one' })
-    world.send('account', 'b', 'signal', 'pay', 2)
-    world.send('account', 'a', 'admin', 'resume')
-    await world.settled()
-    expect(await world.describe('account', 'a')).toMatchObject({
-      status: 'suspended',
-      queued: 2,
-      suspended: { error: { code: 'MIGRATION_FAILED', message: expect.stringMatching(why) } },
-    })
-    expect(await stateOf(world, 'b')).toEqual({ cents: 200, history: [] })
-    await world.stop()
-    const record = world.disk.table('record').peek(key) as Uint8Array
-    expect(decodeSummary(record).status).toBe('suspended')
-    expect(dataBytes(record)).toEqual(saved)
+  ])(
+    'suspends its instance when migrate %s, and is left as it is until a fixed build is resumed',
+    async (_, migrate, why) => {
+      const world = await worldOfV1((it) => void it.send('account', 'a', 'signal', 'pay', 7))
+      const key = recordKey(0 as Partition, keyOf('account', 'a'))
+      const saved = dataBytes(world.disk.table('record').peek(key) as Uint8Array)
+      await world.start(life(v2(migrate)))
+      await expect(stateOf(world)).rejects.toMatchObject({ code: 'SUSPENDED' })
+      world.send('account', 'a', 'signal', 'pay', 1, { id: 'one' })
+      world.send('account', 'b', 'signal', 'pay', 2)
+      world.send('account', 'a', 'admin', 'resume')
+      await world.settled()
+      expect(await world.describe('account', 'a')).toMatchObject({
+        status: 'suspended',
+        queued: 2,
+        suspended: { error: { code: 'MIGRATION_FAILED', message: expect.stringMatching(why) } },
+      })
+      expect(await stateOf(world, 'b')).toEqual({ cents: 200, history: [] })
+      await world.stop()
+      const record = world.disk.table('record').peek(key) as Uint8Array
+      expect(decodeSummary(record).status).toBe('suspended')
+      expect(dataBytes(record)).toEqual(saved)
 
-    await world.start(life(v2()))
-    world.send('account', 'a', 'admin', 'resume')
-    world.send('account', 'a', 'signal', 'pay', 1, { id: 'one' })
-    await world.settled()
-    expect(await world.describe('account', 'a')).toMatchObject({ status: 'running', queued: 0 })
-    expect(await stateOf(world)).toEqual({ cents: 800, history: [] })
-    await world.stop()
-  })
+      await world.start(life(v2()))
+      world.send('account', 'a', 'admin', 'resume')
+      world.send('account', 'a', 'signal', 'pay', 1, { id: 'one' })
+      await world.settled()
+      expect(await world.describe('account', 'a')).toMatchObject({ status: 'running', queued: 0 })
+      expect(await stateOf(world)).toEqual({ cents: 800, history: [] })
+      await world.stop()
+    },
+  )
 
   it('suspends its instance also where code waits, and its effects keep their ids when it is resumed', async () => {
     const world = await worldOfV1(async (it) => {

@@ -304,9 +304,13 @@ function suspendedAtBirth(key: InstanceKey, { seq, error }: Suspension): Carillo
 
 function unreadableState(key: InstanceKey, { error }: Suspension): CarillonError {
   const { type, id } = parseKey(key)
-  return new CarillonError('SUSPENDED', `${type}/${id} is suspended, and its state is not of this build: ${error.message}`, {
-    details: error,
-  })
+  return new CarillonError(
+    'SUSPENDED',
+    `${type}/${id} is suspended, and its state is not of this build: ${error.message}`,
+    {
+      details: error,
+    },
+  )
 }
 
 function describe(partition: Partition, resident: Resident, store: OrderedStore): Description {
