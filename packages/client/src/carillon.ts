@@ -16,6 +16,7 @@ import { type InstancePage, listInstances, type ListOptions } from './list-insta
 import type { Session } from './session.ts'
 import { type SignalItem, signalMany, type SignalManyOptions, type SignalManyResult } from './signal-many.ts'
 import type { AnyShape } from './target.ts'
+import { doTask, failureData, type TaskDeedOptions, type TaskFailure } from './tasks.ts'
 import { type Accepted, WorkflowHandle } from './workflow-handle.ts'
 
 /** Made by `connect`. It survives reconnects; one is enough for a process. */
@@ -121,6 +122,27 @@ export class Carillon {
       const { state } = await readControls(await this.#session.jetStream(), this.#session.subjects)
       return namesOf(state)
     })
+  }
+
+  /**
+   * Completes the task of this token (`ctx.task`): its result is the value. Resolves when that is applied.
+   *
+   * @throws CLOSED when it is not open any more, or its instance has closed. @throws NOT_FOUND when it is no token of this cluster, or there is no such
+   * instance. @throws INVALID_PAYLOAD when its contract refuses the value; it stays open. @throws INVALID_ID when this is no token at all: nothing was
+   * sent. @throws TIMEOUT, NO_NODE, NOT_ACKNOWLEDGED as `WorkflowHandle.signal`.
+   */
+  completeTask(token: string, value?: unknown, options: TaskDeedOptions = {}): Promise<Accepted> {
+    return doTask(this.#session, token, 'complete', value, options)
+  }
+
+  /** Fails the task of this token: its result rejects with TASK_FAILED, and the error as `details`. Throws as `completeTask`. */
+  failTask(token: string, error: TaskFailure, options: TaskDeedOptions = {}): Promise<Accepted> {
+    return doTask(this.#session, token, 'fail', failureData(error), options)
+  }
+
+  /** Tells that somebody still works on the task of this token: the time that its `heartbeat` gives begins anew. Throws as `completeTask`. */
+  heartbeatTask(token: string, options: TaskDeedOptions = {}): Promise<Accepted> {
+    return doTask(this.#session, token, 'heartbeat', undefined, options)
   }
 
   /** Undefined while there is room for more inputs, else a promise of it: a sender of many awaits it between calls. */

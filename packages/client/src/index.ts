@@ -20,6 +20,7 @@ export type {
   SignalManyResult,
 } from './signal-many.ts'
 export type { AnyShape } from './target.ts'
+export type { TaskDeedOptions, TaskFailure } from './tasks.ts'
 export {
   type Accepted,
   type NamedSignal,

@@ -154,6 +154,7 @@ async function compose(
   const controls = await JetStreamControls.open({ nc, subjects, clock: systemClock, logger })
   const engine = new Engine({
     subjects,
+    taskSecret: record.clusterId,
     partitions: Array.from({ length: record.partitions }, (_, number) => number as Partition),
     ...options.workflows,
     log,

@@ -27,6 +27,7 @@ export const ERROR_CODES = {
   QUERY_FAILED: 'terminal',
   ACTIVITY_FAILED: 'terminal',
   CHILD_FAILED: 'terminal',
+  TASK_FAILED: 'terminal',
   UPDATE_FAILED: 'terminal',
   SUSPENDED: 'suspend',
   NONDETERMINISTIC: 'suspend',

@@ -1,11 +1,13 @@
 /** Answers of the cluster as text, for people. */
 import type { HistoryEntry } from '@carillon/client'
-import type { Description, ListRow } from '@carillon/runtime/protocol'
+import type { Description, ListRow, OpenTaskRow } from '@carillon/runtime/protocol'
 
 import { toJson } from './output.ts'
 import { formatFields, formatTable } from './table.ts'
 
 const PAYLOAD_CHARS_MAX = 200
+/** A token is of no use when it is cut. */
+const TOKEN_CHARS_MAX = 2000
 
 export function formatList(rows: readonly ListRow[]): string[] {
   if (rows.length === 0) return ['no instances']
@@ -18,6 +20,19 @@ export function formatList(rows: readonly ListRow[]): string[] {
       { title: 'SEQ', cell: (row) => row.seq },
     ],
     rows,
+  )
+}
+
+export function formatTasks(tasks: readonly OpenTaskRow[]): string[] {
+  if (tasks.length === 0) return ['no open tasks']
+  return formatTable(
+    [
+      { title: 'TASK', cell: (task) => task.name },
+      { title: 'DEADLINE', cell: ({ dueMs }) => (dueMs === undefined ? '' : formatTime(dueMs)) },
+      { title: 'INPUT', cell: ({ input }) => (input === undefined ? '' : toJson(input)) },
+      { title: 'TOKEN', cell: ({ token }) => token, max: TOKEN_CHARS_MAX },
+    ],
+    tasks,
   )
 }
 
@@ -56,6 +71,7 @@ export function formatDescription(description: Description): string[] {
     'known ids': description.knownIds,
     activities: description.activities.map(({ name, callId }) => `${name} (${callId})`).join(', ') || undefined,
     timers: description.timers.map(({ name, dueMs }) => `${name} at ${formatTime(dueMs)}`).join(', ') || undefined,
+    tasks: description.tasks?.map(({ name, token }) => `${name} (${token})`).join(', '),
     digest: description.digest,
   })
 }

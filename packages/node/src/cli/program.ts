@@ -11,6 +11,7 @@ import { addHealthCommand } from './health-command.ts'
 import { addNodeCommand } from './node-command.ts'
 import { addReadCommands } from './read-commands.ts'
 import { addSendCommands } from './send-commands.ts'
+import { addTaskCommands } from './task-commands.ts'
 
 const EXAMPLES = `
 Examples:
@@ -34,6 +35,7 @@ export function createProgram(): Command {
   addNodeCommand(program)
   addSendCommands(program)
   addReadCommands(program)
+  addTaskCommands(program)
   addDeadCommands(program)
   addHealthCommand(program)
   addDoctorCommand(program)

@@ -8,6 +8,7 @@ import type { WorkflowSender } from './outgoing.ts'
 import type { InputOf, OutputOf, Schema } from './schema.ts'
 import type { TimerControl } from './timers.ts'
 import type { WaitTimer } from './wait-timer.ts'
+import type { Task, TaskOptions } from './tasks.ts'
 
 type Part<Shape extends ContractShape, Key extends keyof ContractShape> = NonNullable<Shape[Key]>
 type Names<T> = Extract<keyof T, string>
@@ -25,6 +26,7 @@ export type SignalNames<Shape extends ContractShape> = Names<Part<Shape, 'signal
 export type UpdateNames<Shape extends ContractShape> = Names<Part<Shape, 'updates'>>
 export type QueryNames<Shape extends ContractShape> = Names<Part<Shape, 'queries'>>
 export type ActivityNames<Shape extends ContractShape> = Names<Part<Shape, 'activities'>>
+export type TaskNames<Shape extends ContractShape> = Names<Part<Shape, 'tasks'>>
 
 export type SignalSchema<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'signals'>
   ? Part<Shape, 'signals'>[Name]
@@ -37,6 +39,10 @@ export type QueryOf<Shape extends ContractShape, Name> = Name extends keyof Part
   : never
 export type ActivityOf<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'activities'>
   ? Part<Shape, 'activities'>[Name]
+  : never
+
+export type TaskOf<Shape extends ContractShape, Name> = Name extends keyof Part<Shape, 'tasks'>
+  ? Part<Shape, 'tasks'>[Name]
   : never
 
 /** The schema under `input` or `output` of an update, query or activity; undefined when it has none. */
@@ -94,6 +100,16 @@ export interface Context<Shape extends ContractShape = ContractShape, State = un
   readonly children: Children
   /** The instance that this one is a child of. */
   readonly parent: { readonly type: string; readonly id: string } | undefined
+  /**
+   * Opens a task for somebody outside, who completes it by its token.
+   *
+   * @throws INVALID_PAYLOAD, PAYLOAD_TOO_LARGE when its input is none. @throws LIMIT_REACHED when 10,000 are open. @throws CANCELLED when the scope is
+   * cancelled.
+   */
+  task<Name extends TaskNames<Shape>>(
+    name: Name,
+    ...args: [...Args<FieldOf<TaskOf<Shape, Name>, 'input'>>, options?: TaskOptions]
+  ): Task<OutputOf<FieldOf<TaskOf<Shape, Name>, 'output'>>>
   /** The time of this turn's input, milliseconds since the epoch by the server's clock. It never goes backwards. */
   now(): number
   /** A number in [0, 1), the same whenever this turn is computed again. */

@@ -2,9 +2,11 @@
 import { CarillonError } from '../errors.ts'
 import { encodeToken } from '../protocol/ids.ts'
 import { type AttributeKind, checkAttributes } from './attributes.ts'
+import { isTaskName } from '../protocol/task-token.ts'
 import { type ActivityLimits, parseLimits } from './activity-limits.ts'
 import type { Duration } from './duration.ts'
 import type { Schema } from './schema.ts'
+import type { TaskContract } from './tasks.ts'
 
 /** How an activity is tried again. */
 export interface RetryPolicy {
@@ -56,6 +58,8 @@ export interface ContractShape {
   readonly activities?: Readonly<Record<string, ActivityContract>>
   /** What instances are listed and counted by; their code sets it. */
   readonly attributes?: Readonly<Record<string, AttributeKind>>
+  /** What somebody outside does, and reports by a token. */
+  readonly tasks?: Readonly<Record<string, TaskContract>>
 }
 
 /** A workflow type: its name and its shape. */
@@ -68,17 +72,23 @@ export interface Contract<Shape extends ContractShape = ContractShape> {
  * Defines a workflow type.
  *
  * @param name the type's name, a valid id: it is part of every subject of its instances, so it cannot change later.
- * @throws INVALID_ID when the name, or the name of a signal, update, query or activity, is not a valid id.
+ * @throws INVALID_ID when the name, or the name of a signal, update, query, activity or task, is not a valid id.
  * @throws INVALID_DEFINITION when a signal and an update have one name, or an attribute has a name or kind that is none.
  * @throws INVALID_DEFINITION, INVALID_DURATION when the limits of an activity make no sense.
  */
 export function defineWorkflow<const Shape extends ContractShape>(name: string, shape: Shape): Contract<Shape> {
   encodeToken(name, 'workflow type')
-  for (const part of ['signals', 'updates', 'queries', 'activities'] as const) {
+  for (const part of ['signals', 'updates', 'queries', 'activities', 'tasks'] as const) {
     for (const key of Object.keys(shape[part] ?? {})) encodeToken(key, `name in ${part} of ${name}`)
   }
   for (const [key, activity] of Object.entries(shape.activities ?? {}))
     parseLimits(activity, `the activity ${key} of ${name}`)
+  const reserved = Object.keys(shape.signals ?? {}).find(isTaskName)
+  if (reserved !== undefined)
+    throw new CarillonError(
+      'INVALID_DEFINITION',
+      `${name} has a signal named ${reserved}, which is how the tokens of tasks begin: rename it`,
+    )
   const both = Object.keys(shape.signals ?? {}).find((key) => Object.hasOwn(shape.updates ?? {}, key))
   if (both !== undefined)
     throw new CarillonError('INVALID_DEFINITION', `${name} has both a signal and an update named ${both}: rename one`)

@@ -161,6 +161,8 @@ export interface Implementation {
   readonly queries: ReadonlyMap<string, (state: unknown, input: unknown) => unknown>
   readonly timers: ReadonlyMap<string, TimerHandler>
   readonly main: ((ctx: Context, input: unknown) => unknown) | undefined
+  /** What the tokens of tasks are made with: `withTaskSecret`. */
+  readonly taskSecret?: string
 }
 
 export const KNOWN_IDS_DEFAULT = 10_000
@@ -215,6 +217,11 @@ export function implement<
     ),
     main: loose.run,
   })
+}
+
+/** The implementation as a cluster runs it: its tasks have tokens that nobody outside can make. */
+export function withTaskSecret(implementation: Implementation, secret: string): Implementation {
+  return Object.freeze({ ...implementation, taskSecret: secret })
 }
 
 /** Whether a value is an implementation, whichever copy of this package made it. */

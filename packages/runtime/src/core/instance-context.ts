@@ -16,6 +16,7 @@ import type { WorkflowSender } from '../contract/outgoing.ts'
 import { validate } from '../contract/schema.ts'
 import type { TimerControl } from '../contract/timers.ts'
 import type { WaitTimer } from '../contract/wait-timer.ts'
+import type { Task } from '../contract/tasks.ts'
 import { CarillonError } from '../errors.ts'
 import {
   copyValue,
@@ -28,13 +29,14 @@ import {
 } from '../protocol/index.ts'
 import { attributesOf } from './attributes.ts'
 import { childrenOf } from './children.ts'
-import type { EffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
 import { toPlainError } from './plain-error.ts'
 import { parseRenewal } from './renewal.ts'
 import { Scope } from './scope.ts'
 import { senderTo } from './sender.ts'
+import { dropSleep, startSleep } from './sleeps.ts'
+import { openTask } from './tasks.ts'
 import { timerControls } from './timer-control.ts'
 import { createWaitTimer, sleepUntil } from './wait-timer.ts'
 
@@ -112,6 +114,10 @@ export class InstanceContext implements Context {
     return senderTo(this.#instance, contract, id)
   }
 
+  task(name: string, ...args: readonly unknown[]): Task<never> {
+    return openTask(this.#instance, name, args, this.#scope) as Task<never>
+  }
+
   now(): number {
     return this.#instance.requireTurn().nowMs
   }
@@ -126,14 +132,14 @@ export class InstanceContext implements Context {
 
   async sleep(duration: Duration): Promise<void> {
     this.#requireUncancelled()
-    await this.#instance.waits.forEffect(this.#startSleep(duration), this.#scope)
+    await this.#instance.waits.forEffect(startSleep(this.#instance, duration), this.#scope)
   }
 
   async sleepUntil(moment: Moment | (() => Moment)): Promise<void> {
     if (typeof moment === 'function') return sleepUntil(this, moment)
     this.#requireUncancelled()
     if (toMomentMs(moment) <= this.now()) return
-    await this.#instance.waits.forEffect(this.#startSleep({ until: moment }), this.#scope)
+    await this.#instance.waits.forEffect(startSleep(this.#instance, { until: moment }), this.#scope)
   }
 
   timer(duration: Duration): WaitTimer {
@@ -145,7 +151,7 @@ export class InstanceContext implements Context {
     instance.requireTurn()
     this.#requireUncancelled()
     if (predicate()) return true
-    const expiry = timeout === undefined ? undefined : this.#startSleep(timeout)
+    const expiry = timeout === undefined ? undefined : startSleep(instance, timeout)
     return instance.waits.forCondition(predicate, expiry, this.#scope)
   }
 
@@ -206,7 +212,7 @@ export class InstanceContext implements Context {
     instance.requireTurn()
     if (cancellable) this.#requireUncancelled()
     const scope = new Scope(this.#scope, !cancellable)
-    const expiry = timeout === undefined ? undefined : this.#startSleep(timeout)
+    const expiry = timeout === undefined ? undefined : startSleep(instance, timeout)
     const withinMs = timeout === undefined ? 0 : endOf(timeout, this.now()) - this.now()
     if (expiry !== undefined)
       instance.waits.forEffect(expiry, undefined).then(
@@ -216,32 +222,12 @@ export class InstanceContext implements Context {
     try {
       return await fn(new InstanceContext(instance, this.#seq, scope))
     } finally {
-      if (expiry !== undefined) this.#dropSleep(expiry)
+      if (expiry !== undefined) dropSleep(instance, expiry)
     }
   }
 
   #requireUncancelled(): void {
     if (this.#scope?.error !== undefined) throw this.#scope.error
-  }
-
-  #dropSleep(id: EffectId): void {
-    const instance = this.#instance
-    const dueMs = instance.data.sleeps.get(id)
-    if (dueMs === undefined) return
-    instance.data.sleeps.delete(id)
-    instance.waits.forget(id)
-    instance.emit({ kind: 'timer-done', id, dueMs })
-  }
-
-  #startSleep(timeout: Timeout): EffectId {
-    const { data } = this.#instance
-    const turn = this.#instance.requireTurn()
-    checkLimit('timers', data.sleeps.size + data.timers.size, INSTANCE_LIMITS.timers)
-    const id = turn.nextEffectId()
-    const dueMs = endOf(timeout, turn.nowMs)
-    data.sleeps.set(id, dueMs)
-    this.#instance.emit({ kind: 'timer', id, name: 'sleep', dueMs })
-    return id
   }
 
   #makeActivities(): ActivityCalls<object> {

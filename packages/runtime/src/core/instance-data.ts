@@ -95,6 +95,8 @@ export const INSTANCE_LIMITS = {
   timers: 10_000,
   /** Activities without a result at once. */
   activities: 10_000,
+  /** Tasks that are open. */
+  tasks: 10_000,
   /** Updates of other instances that have not been answered. */
   calls: 10_000,
   /** Children that have not closed. */

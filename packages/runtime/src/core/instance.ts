@@ -24,6 +24,7 @@ import type { Turn } from './turn.ts'
 import { Scope } from './scope.ts'
 import { Waits } from './waits.ts'
 import type { LiveChild } from './children.ts'
+import type { OpenTask } from './tasks.ts'
 
 /** A handler call that is to run in the instance's one slot. */
 export interface Job {
@@ -57,6 +58,8 @@ export class Instance {
   waits = new Waits()
   /** Children whose handle the code that runs now may hold. */
   liveChildren = new Map<EffectId, LiveChild>()
+  /** Tasks that the code that runs now has opened. */
+  tasks = new Map<EffectId, OpenTask>()
   /** Set while a turn of this instance runs. */
   turn: Turn | undefined
   poison: { readonly error: unknown } | undefined
@@ -294,6 +297,7 @@ export class Instance {
     this.isCancelled = false
     this.waits = new Waits()
     this.liveChildren = new Map()
+    this.tasks = new Map()
   }
 
   #currentSeq(): number {

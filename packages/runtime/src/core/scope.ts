@@ -8,6 +8,7 @@
  */
 import type { CarillonError } from '../errors.ts'
 import type { Instance } from './instance.ts'
+import { letGoOfTask } from './tasks.ts'
 
 export class Scope {
   readonly #parent: Scope | undefined
@@ -40,6 +41,7 @@ export class Scope {
     for (const id of instance.waits.cancelWithin(this, error)) {
       const dueMs = data.sleeps.get(id)
       data.sleeps.delete(id)
+      letGoOfTask(instance, id)
       if (data.activities.delete(id)) instance.emit({ kind: 'activity-done', id })
       else if (dueMs !== undefined) instance.emit({ kind: 'timer-done', id, dueMs })
     }

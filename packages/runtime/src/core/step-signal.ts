@@ -9,6 +9,7 @@ import { INSTANCE_LIMITS } from './instance-data.ts'
 import { beginLife } from './begin-life.ts'
 import { boundMailbox, boundQueue } from './mailbox-policy.ts'
 import { parsePayload } from './parse-payload.ts'
+import { stepTask } from './tasks.ts'
 
 export function stepSignal(instance: Instance, input: Input): void {
   const payload = parsePayload(() => decodePayload(input.payload, input.encoding))
@@ -20,8 +21,10 @@ export function stepSignal(instance: Instance, input: Input): void {
 export function receiveSignal(instance: Instance, input: Input, name: string, raw: unknown): void {
   const { contract, signals, concurrent, mailbox } = instance.implementation
   const declared = contract.shape.signals ?? {}
-  if (!Object.hasOwn(declared, name))
+  if (!Object.hasOwn(declared, name)) {
+    if (input.kind === 'signal' && stepTask(instance, input, raw)) return
     return instance.deadLetter(input, unknownName(instance, 'signal', name, Object.keys(declared)))
+  }
   const payload = parsePayload(() => validate(declared[name], raw, `the signal ${name}`))
   if (!payload.ok) return instance.deadLetter(input, payload.error)
   if (!ensureRunning(instance, input)) return

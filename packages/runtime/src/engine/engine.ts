@@ -12,7 +12,7 @@
  */
 import { type ActivityCall, callId } from '../activity/index.ts'
 import type { ActivityImplementations } from '../contract/activities.ts'
-import type { Implementation } from '../contract/implement.ts'
+import { type Implementation, withTaskSecret } from '../contract/implement.ts'
 import { askerOf, type Effect, installGuards, parseInput, parseSendId, sendIdOf, type TimerRow } from '../core/index.ts'
 import type {
   Bus,
@@ -61,6 +61,8 @@ const TURNS_PER_LOOK = 16
 export interface EngineOptions {
   readonly subjects: Subjects
   readonly partitions: readonly PartitionNumber[]
+  /** The cluster's own: what the tokens of tasks are made with. */
+  readonly taskSecret?: string
   readonly implementations: readonly Implementation[]
   readonly activities: readonly ActivityImplementations[]
   readonly log: InputLog
@@ -158,7 +160,7 @@ export class Engine {
     const implementations = new Map(
       options.implementations.map((implementation) => [
         encodeToken(implementation.contract.name) as string,
-        implementation,
+        options.taskSecret === undefined ? implementation : withTaskSecret(implementation, options.taskSecret),
       ]),
     )
     for (const number of options.partitions) {

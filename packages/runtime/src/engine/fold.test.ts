@@ -9,11 +9,15 @@ import { codeOf, type Context, defineWorkflow, type Firing, implement, type Impl
 import type { Table, Write } from '../ports/index.ts'
 import {
   decodeValue,
+  formatTaskToken,
   type Input,
   type InputKind,
   type InstanceKey,
   parseKey,
+  parseTaskToken,
   type Partition as PartitionNumber,
+  type TaskDeed,
+  taskSignal,
   type TimerPayload,
   typeTokenOf,
 } from '../protocol/index.ts'
@@ -49,8 +53,10 @@ const Entity = defineWorkflow('entity', {
     price: type<number>(),
     order: type<number>(),
     tick: type<number>(),
+    assign: type<number>(),
   },
   attributes: { sum: 'number', half: 'text', isOdd: 'bool', at: 'time', tags: 'texts' },
+  tasks: { check: { input: type<number>(), output: type<number>() } },
   updates: { take: { input: type<number>(), output: type<{ left: number }>() } },
   activities: { call: { input: type<number>(), output: type<number>() } },
 })
@@ -147,6 +153,13 @@ const entity = implement(Entity, {
       ctx.attributes.set({ sum: ctx.state.sum, isOdd: n % 2 === 1, at: n % 5 === 0 ? undefined : n })
       if (n % 3 === 0) ctx.attributes.set({ half: `half/${n >> 1}`, tags: [`t${n % 4}`, 'all'].slice(n % 2) })
       if (n % 7 === 0) ctx.attributes.unset('sum', 'tags')
+    },
+    async assign(ctx, n) {
+      const options = { ...(n % 2 === 0 ? { deadline: n * 3 } : {}), ...(n % 3 === 0 ? { heartbeat: n } : {}) }
+      const { token, result } = ctx.task('check', n, options)
+      ctx.state.log.push(token)
+      if (n % 5 === 0) return
+      ctx.state.log.push(await result.catch((error: unknown) => codeOf(error) ?? 'none'))
     },
     brood: (ctx, n) => void ctx.children.start(Flow, `brood-${n}`),
     price: (ctx, n) => void ctx.state.log.push(['price', n]),
@@ -418,6 +431,7 @@ let early = 0
 let answers = 0
 /** Rows of the index. */
 let indexed = 0
+let deeds = 0
 
 interface Move {
   readonly instance: number
@@ -453,6 +467,8 @@ async function inputsOf(moves: readonly Move[], canForget = true): Promise<reado
   }
   // What an absent instance was sent leaves no trace in it: a repeat of that, once it is started, is a new input.
   for (const key of KEYS) await push(key, 'start', '', {})
+  await push('entity.a', 'signal', 'assign', 5)
+  await push('entity.a', 'signal', 'assign', 10 * moves.length)
   await push('entity.a', 'signal', 'brood', 1)
   await push('entity.a', 'signal', 'ask', 2)
   await push('entity.b', 'signal', 'parent', moves.length)
@@ -470,8 +486,14 @@ async function inputsOf(moves: readonly Move[], canForget = true): Promise<reado
       ...(isKept ? [] : (data?.timers.values() ?? [])),
       ...[...(data?.sleeps ?? [])].map(([effect, dueMs]) => ({ effect, dueMs })),
     ][argument % (isClock ? 6 : 3)]
+    const task = [...((await fold.partition.find(key))?.instance.tasks.keys() ?? [])][argument % 3]
     const isOfChild = what < 50 && what % 5 >= 3
-    if (what < 35 && !isOfChild && activity !== undefined) {
+    if (what % 9 === 0 && task !== undefined) {
+      deeds += 1
+      const token = parseTaskToken(formatTaskToken(key, task, 'carillon'))
+      const deed = (['complete', 'complete', 'fail', 'heartbeat'] as const)[argument % 4] as TaskDeed
+      await push(key, 'signal', taskSignal(token, deed), deed === 'fail' ? 'no' : argument, inputId)
+    } else if (what < 35 && !isOfChild && activity !== undefined) {
       const outcome =
         what === 0 ? { ok: false, error: { code: 'ACTIVITY_FAILED', message: 'no' } } : { ok: true, value: argument }
       await push(key, 'activity', 'call', { effect: activity, outcome })
@@ -554,6 +576,7 @@ function nameOf(key: InstanceKey, what: number): string {
     'ask',
     'label',
     'label',
+    'assign',
   ]
   if (what >= 98) return 'boom'
   if (what >= 88 && what < 93) return 'beside'
@@ -593,6 +616,7 @@ describe('the fold', () => {
     // G8, of repeating timers by every policy.
     expect(early).toBe(0)
     expect(overflows).toBeGreaterThan(5)
+    expect(deeds).toBeGreaterThan(5)
   })
 
   it('G4: goes on from a crash after any commit as if there had been none (snapshot plus suffix equals full replay)', async () => {

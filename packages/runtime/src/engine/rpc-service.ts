@@ -9,6 +9,7 @@ import {
   recordRange,
   statusOf,
   type Suspension,
+  tasksOf,
   toPlainError,
 } from '../core/index.ts'
 import { CarillonError } from '../errors.ts'
@@ -329,6 +330,7 @@ function describe(partition: Partition, resident: Resident, store: OrderedStore)
     digest: digestOf(data),
     activities: [...data.activities].map(([effect, name]) => ({ name, callId: callId(instance.key, effect) })),
     timers: timersOf(instance),
+    ...(instance.tasks.size === 0 ? {} : { tasks: tasksOf(instance) }),
     mailbox: data.mailbox.length,
     queued: suspension === undefined ? instance.queued : resident.parked(store).length,
     knownIds: data.known.size,

@@ -65,6 +65,13 @@ export interface ListPage {
   readonly next?: string
 }
 
+export interface OpenTaskRow {
+  readonly name: string
+  readonly token: string
+  readonly dueMs?: number
+  readonly input?: unknown
+}
+
 /** What is known of one instance. */
 export interface Description {
   readonly type: string
@@ -81,6 +88,8 @@ export interface Description {
   readonly digest: string
   readonly activities: readonly { readonly name: string; readonly callId: string }[]
   readonly timers: readonly { readonly name: string; readonly dueMs: number }[]
+  /** Tasks that are open; absent without any. Their tokens give the right to complete them. */
+  readonly tasks?: readonly OpenTaskRow[]
   /** Signals that wait for `receive`. */
   readonly mailbox: number
   /** Inputs that wait behind the handler in progress, or behind the input that suspended the instance. */

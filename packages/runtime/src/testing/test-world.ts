@@ -20,13 +20,19 @@ import { CarillonError, fromErrorData, hasCode } from '../errors.ts'
 import {
   type Description,
   decodeValue,
+  encodeToken,
   encodeValue,
   HEADERS,
   type InputKind,
   type InstanceKey,
   type Outcome,
+  type OpenTaskRow,
+  parseTaskToken,
+  parseKey,
   type ReplyPayload,
   type RpcResponse,
+  type TaskDeed,
+  taskSignal,
 } from '../protocol/index.ts'
 import { type DeadMessage, EngineWorld } from './engine-world.ts'
 import type { InstanceHandle } from './handle-types.ts'
@@ -56,6 +62,12 @@ export interface TestWorldOptions {
 const DELIVERY_DELAY_MAX = 3
 const UNTIL_TIMEOUT_MS = 30_000
 const ACTIVITY_PATIENCE_MS = 5000
+
+/** A task that is open in a world. */
+export interface WorldTask extends OpenTaskRow {
+  readonly type: string
+  readonly id: string
+}
 
 class Crash extends Error {}
 
@@ -153,6 +165,38 @@ export class TestWorld {
     })
   }
 
+  /** The tasks that are open in all instances, with their tokens. */
+  async tasks(): Promise<readonly WorldTask[]> {
+    this.#throwIfClosed()
+    const { log, subjects } = this.#world
+    const keys = new Set(log.messages.flatMap(({ subject }) => subjects.parseLog(subject)?.key ?? []))
+    const tasks: WorldTask[] = []
+    for (const key of keys) {
+      const request = { op: 'describe', key, minSeq: 0 } as const
+      const described = await this.#ask(request).catch((error: unknown) => {
+        // It was sent to, and never started.
+        if (!hasCode(error, 'NOT_FOUND') && !hasCode(error, 'UNKNOWN_TYPE')) throw error
+      })
+      for (const task of (described as Description | undefined)?.tasks ?? []) tasks.push({ ...task, ...parseKey(key) })
+    }
+    return tasks
+  }
+
+  /** Completes the task of a token, as the client does. @throws CLOSED, NOT_FOUND, INVALID_PAYLOAD, INVALID_ID */
+  completeTask(token: string, value?: unknown): Promise<void> {
+    return this.#doTask(token, 'complete', value)
+  }
+
+  /** Fails the task of a token. Throws as `completeTask`. */
+  failTask(token: string, error: string | { readonly code?: string; readonly message: string }): Promise<void> {
+    return this.#doTask(token, 'fail', error)
+  }
+
+  /** Tells that the task of a token is worked on. Throws as `completeTask`. */
+  heartbeatTask(token: string): Promise<void> {
+    return this.#doTask(token, 'heartbeat', undefined)
+  }
+
   /** Lets so much time pass. What falls due meanwhile happens, each at its time, with all that follows from it. */
   skip(duration: Duration): Promise<void> {
     this.#throwIfClosed()
@@ -212,6 +256,19 @@ export class TestWorld {
     return this.close()
   }
 
+  async #doTask(token: string, deed: TaskDeed, payload: unknown): Promise<void> {
+    const parsed = parseTaskToken(token)
+    const { type, id } = parsed
+    const name = taskSignal(parsed, deed)
+    const inputId = this.#handles.nextId()
+    const inbox = `_INBOX.${this.#handles.nextId()}`
+    const seq = this.#send(type, id, 'signal', name, payload, { id: inputId, reply: inbox })
+    const key: InstanceKey = `${encodeToken(type)}.${encodeToken(id)}`
+    const sent = { inbox, key, id: inputId, seq, what: `${deed} of a task of ${type}/${id}` }
+    const { outcome } = await this.#outcome(sent, UNTIL_TIMEOUT_MS)
+    if (!outcome.ok) throw fromErrorData(outcome.error)
+  }
+
   #send(type: string, id: string, kind: InputKind, name: string, payload: unknown, sent: SentWith): number {
     this.#throwIfClosed()
     this.#calls += 1
@@ -269,8 +326,7 @@ export class TestWorld {
     this.#calls += 1
     await this.#drive.quiet()
     const { bus, subjects, clock } = this.#world
-    const [type = '', id = ''] = request.key.split('.')
-    const subject = subjects.rpc(subjects.partitionOf(type as never, id as never))
+    const subject = subjects.rpc(subjects.partitionOfKey(request.key))
     const life = this.#life
     const asked = { isOver: false }
     const answer = bus
