@@ -26,7 +26,7 @@ export const leave = implement(Leave, {
     // @ts-expect-error -- no such option
     ctx.task('sign', { dedline: 1000 })
     // @ts-expect-error -- no such field of its output
-    ctx.log.info((await result).by)
+    await result.then(({ by }) => by as unknown)
     return ok
   },
 })

@@ -181,7 +181,7 @@ describe('tokens of tasks', () => {
       'claim.*.task=3A1-0-AAAAAAAAAAAAAAAAAAAAAA',
       'claim.i1.task:1-0-AAAAAAAAAAAAAAAAAAAAAA',
     ])
-      expect(() => parseTaskToken(text), text).toThrow(expect.objectContaining({ code: 'INVALID_ID' }) as Error)
+      expect(() => parseTaskToken(text)).toThrow(expect.objectContaining({ code: 'INVALID_ID' }) as Error)
   })
 
   it('begin as no signal of a contract may', () => {

@@ -19,6 +19,7 @@ import {
   formatTaskToken,
   type Input,
   isMacOf,
+  type OpenTaskRow,
   type Outcome,
   parseTaskName,
   PAYLOAD_BYTES_MAX,
@@ -97,15 +98,8 @@ export function letGoOfTask(instance: Instance, id: EffectId): void {
 }
 
 /** The open tasks, as they are shown. */
-export function tasksOf(
-  instance: Instance,
-): readonly { readonly name: string; readonly token: string; readonly dueMs?: number; readonly input?: unknown }[] {
-  return [...instance.tasks].map(([id, { name, dueMs, input }]) => ({
-    name,
-    token: tokenOf(instance, id),
-    ...(dueMs === undefined ? {} : { dueMs }),
-    ...(input === undefined ? {} : { input }),
-  }))
+export function tasksOf(instance: Instance): readonly OpenTaskRow[] {
+  return [...instance.tasks].map(([id, task]) => rowOf(task, tokenOf(instance, id)))
 }
 
 /** Applies a signal whose name is that of a deed with a token. False when it is about no task. */
@@ -169,6 +163,10 @@ function expireAt(instance: Instance, id: EffectId, dueMs: number, what: string)
   }
   instance.waits.forEffect(timer, undefined).then(expire, () => {})
   return timer
+}
+
+function rowOf({ name, dueMs, input }: OpenTask, token: string): OpenTaskRow {
+  return { name, token, ...(dueMs === undefined ? {} : { dueMs }), ...(input === undefined ? {} : { input }) }
 }
 
 function tokenOf({ key, implementation }: Instance, id: EffectId): string {
