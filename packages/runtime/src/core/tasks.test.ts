@@ -21,7 +21,7 @@ const claim = implement(Claim, {
   state: () => ({ token: '', log: [] as unknown[] }),
   on: {
     poke(ctx) {
-      ctx.state.token = ctx.task('confirm').token
+      ctx.state.token = ctx.task('confirm', { deadline: 500, heartbeat: 100 }).token
     },
   },
   async run(ctx, { deadline, heartbeat, scope }) {
@@ -118,6 +118,16 @@ describe('a task', () => {
     await deed(early, 'complete', { ok: true })
     expect(early.effects).toContainEqual({ kind: 'timer-done', id: '1.1', dueMs })
     expect(early.instance.data.sleeps.size).toBe(0)
+  })
+
+  it('takes its timers with it, though the instance goes on', async () => {
+    const bench = await opened()
+    await bench.signal('poke')
+    expect(bench.instance.data.sleeps.size).toBe(2)
+    await deed(bench, 'complete')
+    expect(bench.kinds).toEqual(['timer-done', 'timer-done', 'reply'])
+    expect(bench.instance.data.sleeps.size).toBe(0)
+    expect(tasksOf(bench.instance).map(({ name }) => name)).toEqual(['decide'])
   })
 
   it('ends with TIMEOUT when its heartbeats stay away, and goes on while they come', async () => {
