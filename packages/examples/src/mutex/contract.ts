@@ -10,26 +10,40 @@ export type Requester = z.infer<typeof requester>
 const lock = z.string().min(1).max(100)
 const LEASE_MS_MAX = 7 * 24 * 3_600_000
 
+export interface Grant {
+  readonly slot: number
+  readonly fence: number
+  readonly untilMs: number
+}
+
 /** What a mutex tells those who ask. A contract whose workflow shall take locks spreads them into its signals. */
 export const lockSignals = {
-  /** It is yours until then. `fence` rises with every grant: give it to the resource, which refuses lower ones than it has seen. */
-  granted: type<{ readonly lock: string; readonly fence: number; readonly untilMs: number }>(),
+  /**
+   * It is yours until then. `slot`, from 1, is the one of the permits that you have. `fence` rises with every grant: give it to the thing itself, which
+   * refuses lower ones than that slot has seen.
+   */
+  granted: type<Grant & { readonly lock: string }>(),
   refused: type<{ readonly lock: string; readonly reason: string }>(),
   /** The lease has ended before the lock was released: it is somebody else's now. */
   expired: type<{ readonly lock: string }>(),
 } as const
 
-export interface Holder {
+export interface Holder extends Grant {
   readonly by: Requester
   readonly lock: string
-  readonly fence: number
-  readonly untilMs: number
 }
 
 export interface Waiting {
   readonly by: Requester
   readonly lock: string
   readonly leaseMs: number
+}
+
+export interface MutexStatus {
+  readonly permits: number
+  readonly holders: readonly Holder[]
+  /** Who asked first comes first. */
+  readonly waiting: readonly Waiting[]
 }
 
 /** One instance for each thing that is shared; its id is the thing's name. Started by its first signal it has one permit. */
@@ -44,9 +58,7 @@ export const Mutex = defineWorkflow('mutex', {
     release: z.object({ by: requester, lock }),
   },
   queries: {
-    status: {
-      output: type<{ permits: number; holders: readonly Holder[]; waiting: readonly Waiting[] }>(),
-    },
+    status: { output: type<MutexStatus>() },
   },
 })
 
@@ -71,6 +83,9 @@ export const PrintJob = defineWorkflow('print-job', {
   result: type<Printed>(),
   signals: { ...lockSignals },
   activities: {
-    printPage: { input: type<{ printer: string; page: number; fence: number }>(), startToClose: '1 minute' },
+    printPage: {
+      input: type<{ printer: string; slot: number; page: number; fence: number }>(),
+      startToClose: '1 minute',
+    },
   },
 })

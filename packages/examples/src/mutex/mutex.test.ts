@@ -27,7 +27,10 @@ function printer() {
 
 const JOB = { printer: 'p', pages: 1, leaseMs: 60_000 }
 
-describeOnBothBackends('a mutex', { workflows: [mutex, printJob], activities: [printActivities] }, (open) => {
+// Pages are printed when the test says so: time need not stand still for them.
+const setup = { workflows: [mutex, printJob], activities: [printActivities], activityPatienceMs: 50 }
+
+describeOnBothBackends('a mutex', setup, (open) => {
   async function openPrinter() {
     const device = printer()
     const backend = await open({ activities: [device.activities] })
@@ -81,7 +84,10 @@ describeOnBothBackends('a mutex', { workflows: [mutex, printJob], activities: [p
     await waits(1)
     letGo('a')
     await began('a', 'b', 'c')
-    expect((await p.query('status')).holders.map(({ by, fence }) => `${by.id} ${fence}`)).toEqual(['b 2', 'c 3'])
+    expect((await p.query('status')).holders.map(({ by, slot, fence }) => `${by.id} ${slot} ${fence}`)).toEqual([
+      'b 2 2',
+      'c 1 3',
+    ])
     expect(most()).toBe(2)
   })
 

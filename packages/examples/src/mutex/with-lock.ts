@@ -1,7 +1,7 @@
 /** How a workflow takes a lock: in `run`, or in a handler of a type with `run`. Copy it together with the mutex. */
 import { codeOf, type Context, type Received, type SignalNames } from '@carillon/runtime'
 
-import { type lockSignals, Mutex } from './contract.ts'
+import { type Grant, type lockSignals, Mutex } from './contract.ts'
 
 interface LockShape {
   readonly signals: typeof lockSignals
@@ -23,11 +23,9 @@ export interface LockOptions {
   readonly patienceMs: number
 }
 
-export interface Held {
-  /** For the resource: a number that is higher than those of all who had the lock before. */
-  readonly fence: number
-  /** The lease begins anew. */
-  renew(): void
+export interface Held extends Grant {
+  /** The lease begins anew, behind `untilMs`. */
+  readonly renew: () => void
 }
 
 /** The mutex has refused, or patience has ended. Errors of workflow code are compared by what they say of themselves, not by their class. */
@@ -51,15 +49,15 @@ export async function withLock<T>(
   const lock = ctx.uuid()
   mutex.signal('acquire', { by, lock, leaseMs })
   try {
-    const fence = await untilGranted(ctx, name, lock, patienceMs)
-    return await fn({ fence, renew: () => mutex.signal('renew', { by, lock }) })
+    const grant = await untilGranted(ctx, name, lock, patienceMs)
+    return await fn({ ...grant, renew: () => mutex.signal('renew', { by, lock }) })
   } finally {
     // A signal is no wait: it also leaves when this instance is being cancelled.
     mutex.signal('release', { by, lock })
   }
 }
 
-async function untilGranted(ctx: LockingContext, name: string, lock: string, patienceMs: number): Promise<number> {
+async function untilGranted(ctx: LockingContext, name: string, lock: string, patienceMs: number): Promise<Grant> {
   const answer = ctx.scope((scope) => answerFor(scope, lock), { timeout: patienceMs })
   const { granted, reason } = await answer.catch((error: unknown) => {
     if (codeOf(error) !== 'TIMEOUT') throw error
@@ -69,12 +67,17 @@ async function untilGranted(ctx: LockingContext, name: string, lock: string, pat
   return granted
 }
 
+interface Answer {
+  readonly granted: Grant | undefined
+  readonly reason: string
+}
+
 /** Answers to earlier requests, which nobody waits for any more, are passed over. */
-async function answerFor(ctx: Receiving, lock: string): Promise<{ granted: number | undefined; reason: string }> {
+async function answerFor(ctx: Receiving, lock: string): Promise<Answer> {
   for (;;) {
     const { name, payload } = await ctx.receive('granted', 'refused', 'expired')
     if (payload.lock !== lock) continue
-    if (name === 'granted') return { granted: payload.fence, reason: '' }
+    if (name === 'granted') return { granted: payload, reason: '' }
     return { granted: undefined, reason: name === 'refused' ? payload.reason : 'the lease has ended' }
   }
 }

@@ -1,5 +1,5 @@
 /** A mutex, or semaphore, and jobs that use it. Runs on the nodes. */
-import { type Context, defineWorkflow, implement } from '@carillon/runtime'
+import { codeOf, type Context, defineWorkflow, implement, WorkflowFailure } from '@carillon/runtime'
 
 import { type Holder, lockSignals, Mutex, type Printed, PrintJob, type Requester, type Waiting } from './contract.ts'
 import { isRefused, withLock } from './with-lock.ts'
@@ -50,7 +50,7 @@ export const mutex = implement(Mutex, {
   queries: {
     status: ({ permits, holders, waiting }) => ({
       permits,
-      holders: holders.map(({ by, lock, fence, untilMs }) => ({ by, lock, fence, untilMs })),
+      holders: holders.map(({ by, lock, slot, fence, untilMs }) => ({ by, lock, slot, fence, untilMs })),
       waiting,
     }),
   },
@@ -74,12 +74,18 @@ function grant(ctx: MutexContext): void {
     const next = state.waiting.shift()
     if (next === undefined) break
     state.fence += 1
-    const untilMs = ctx.now() + next.leaseMs
-    state.holders.push({ ...next, fence: state.fence, untilMs })
-    answer(ctx, next.by).signal('granted', { lock: next.lock, fence: state.fence, untilMs })
+    const granted = { slot: freeSlot(state), fence: state.fence, untilMs: ctx.now() + next.leaseMs }
+    state.holders.push({ ...next, ...granted })
+    answer(ctx, next.by).signal('granted', { lock: next.lock, ...granted })
   }
   if (state.holders.length === 0) ctx.timers.lease.cancel()
   else ctx.timers.lease.setAt(Math.min(...state.holders.map(({ untilMs }) => untilMs)))
+}
+
+function freeSlot({ holders }: State): number {
+  let slot = 1
+  while (holders.some((holder) => holder.slot === slot)) slot += 1
+  return slot
 }
 
 function refuse(ctx: MutexContext, by: Requester, lock: string, reason: string): void {
@@ -104,17 +110,18 @@ export const printJob = implement(PrintJob, {
   async run(ctx, { printer, pages, leaseMs, patienceMs, asksTwice }): Promise<Printed> {
     const options = { leaseMs, patienceMs }
     try {
-      return await withLock(ctx, printer, options, async ({ fence, renew }) => {
+      return await withLock(ctx, printer, options, async ({ slot, fence, renew }) => {
         const refused = asksTwice
           ? await withLock(ctx, printer, options, async () => 'granted').catch(reasonOf)
           : undefined
         for (let page = 1; page <= pages; page++) {
-          await ctx.activities.printPage({ printer, page, fence })
+          await ctx.activities.printPage({ printer, slot, page, fence })
           renew()
         }
         return { outcome: 'printed', fence, refused }
       })
     } catch (error) {
+      if (codeOf(error) === 'ACTIVITY_FAILED') throw new WorkflowFailure(`the printer refused: ${String(error)}`)
       return { outcome: 'gave-up', fence: undefined, refused: reasonOf(error) }
     }
   },

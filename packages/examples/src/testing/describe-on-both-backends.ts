@@ -21,7 +21,7 @@ import {
 } from '@carillon/runtime'
 import { silentLogger } from '@carillon/runtime/ports'
 import { encodeToken, Subjects } from '@carillon/runtime/protocol'
-import { type InstanceHandle, TestWorld } from '@carillon/runtime/testing'
+import { type InstanceHandle, TestWorld, type TestWorldOptions } from '@carillon/runtime/testing'
 import { connect as connectNats, headers as createHeaders } from '@nats-io/transport-node'
 import { afterAll, afterEach, beforeAll, describe, vi } from 'vitest'
 
@@ -36,6 +36,8 @@ export interface Setup {
 export interface SuiteSetup extends Setup {
   /** More lines of nats-server configuration. */
   readonly natsConfig?: string
+  /** In memory: how long time stands still for an attempt of an activity, in milliseconds of the host. For suites whose activities wait for time. */
+  readonly activityPatienceMs?: number
 }
 
 /** What a test sees of the world that it opened, whichever it is. */
@@ -74,10 +76,10 @@ export function describeOnBothBackends(name: string, setup: SuiteSetup, suite: (
   })
 }
 
-function inMemory(setup: Setup, crashBetweenTurns: boolean): OpenBackend {
+function inMemory(setup: SuiteSetup, crashBetweenTurns: boolean): OpenBackend {
   const close = closedAfterEach()
   return async (overrides = {}) => {
-    const world = await TestWorld.open({ ...setup, ...overrides, crashBetweenTurns })
+    const world = await TestWorld.open({ ...withoutServer(setup), ...overrides, crashBetweenTurns })
     close.push(() => world.close())
     const subjects = new Subjects('carillon', 1)
     return {
@@ -90,6 +92,10 @@ function inMemory(setup: Setup, crashBetweenTurns: boolean): OpenBackend {
       until: (condition, timeout = UNTIL) => world.until(condition, timeout),
     }
   }
+}
+
+function withoutServer({ workflows, activities, activityPatienceMs }: SuiteSetup): TestWorldOptions {
+  return { workflows, activities, ...(activityPatienceMs === undefined ? {} : { activityPatienceMs }) }
 }
 
 function onServer(setup: SuiteSetup): OpenBackend {

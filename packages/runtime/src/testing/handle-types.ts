@@ -10,6 +10,7 @@ import type {
   UpdateOf,
 } from '../contract/context.ts'
 import type { ContractShape } from '../contract/contract.ts'
+import type { Duration } from '../contract/duration.ts'
 import type { InputOf, OutputOf } from '../contract/schema.ts'
 import type { Description } from '../protocol/index.ts'
 
@@ -23,9 +24,14 @@ export interface SendOptions {
   readonly traceparent?: string | undefined
 }
 
-export interface StartOptions extends SendOptions {
-  readonly ifRunning?: 'fail' | 'use' | undefined
+/** What a start does to an instance that runs already or has closed, and when its life begins. */
+export interface StartRules {
+  readonly ifRunning?: 'fail' | 'use' | 'terminate' | undefined
+  readonly ifClosed?: 'restart' | 'fail' | undefined
+  readonly startDelay?: Duration | undefined
 }
+
+export interface StartOptions extends SendOptions, StartRules {}
 
 export interface UpdateOptions {
   readonly id?: string | undefined
@@ -66,6 +72,12 @@ type SignalWithStart<Shape extends ContractShape> = {
   ? { readonly input: Input }
   : { readonly input?: StartArgs<Shape>[0] })
 
+type UpdateWithStart<Shape extends ContractShape, Name extends UpdateNames<Shape>> = {
+  readonly update: { readonly name: Name; readonly input?: PayloadArgs<FieldOf<UpdateOf<Shape, Name>, 'input'>>[0] }
+} & (StartArgs<Shape> extends [input: infer Input]
+  ? { readonly input: Input }
+  : { readonly input?: StartArgs<Shape>[0] })
+
 /** One instance, as a test and a producer see it: what the client's `WorkflowHandle` offers to send and to read. */
 export interface InstanceHandle<Shape extends ContractShape = ContractShape> {
   readonly type: string
@@ -82,6 +94,10 @@ export interface InstanceHandle<Shape extends ContractShape = ContractShape> {
     name: Name,
     ...args: [...PayloadArgs<FieldOf<UpdateOf<Shape, Name>, 'input'>>, options?: UpdateOptions]
   ): Promise<OutputOf<FieldOf<UpdateOf<Shape, Name>, 'output'>>>
+  updateWithStart<Name extends UpdateNames<Shape>>(
+    both: UpdateWithStart<Shape, Name>,
+    options?: UpdateOptions & StartRules,
+  ): Promise<OutputOf<FieldOf<UpdateOf<Shape, Name>, 'output'>>>
   query<Name extends QueryNames<Shape>>(
     name: Name,
     ...args: [...PayloadArgs<FieldOf<QueryOf<Shape, Name>, 'input'>>, options?: ReadOptions]
@@ -89,4 +105,6 @@ export interface InstanceHandle<Shape extends ContractShape = ContractShape> {
   describe(options?: ReadOptions): Promise<Description>
   result(options?: ReadOptions): Promise<Shape extends { readonly result: infer S } ? OutputOf<S> : unknown>
   resume(options?: SendOptions): Promise<Accepted>
+  terminate(reason?: string, options?: SendOptions): Promise<Accepted>
+  cancel(reason?: string, options?: SendOptions): Promise<Accepted>
 }

@@ -1,5 +1,6 @@
 /** A handle on one instance of a test world. It sends what a client sends, straight into the journal. */
 import type { Contract, ContractShape } from '../contract/contract.ts'
+import { toMs } from '../contract/duration.ts'
 import type { Schema } from '../contract/schema.ts'
 import { validate } from '../contract/schema.ts'
 import { CarillonError, fromErrorData } from '../errors.ts'
@@ -14,7 +15,15 @@ import {
   type RpcRequest,
   type StartPayload,
 } from '../protocol/index.ts'
-import type { Accepted, InstanceHandle, ReadOptions, SendOptions, StartOptions } from './handle-types.ts'
+import type {
+  Accepted,
+  InstanceHandle,
+  ReadOptions,
+  SendOptions,
+  StartOptions,
+  StartRules,
+  UpdateOptions,
+} from './handle-types.ts'
 
 /** A request about one instance. */
 export type KeyedRequest = Extract<RpcRequest, { readonly key: InstanceKey }>
@@ -88,7 +97,7 @@ export class TestHandle {
   }
 
   async start(input: unknown, options: StartOptions = {}): Promise<Accepted> {
-    return this.#start(input, undefined, options.ifRunning ?? 'fail', options)
+    return this.#send(this.#startInput(input, 'fail', options), options)
   }
 
   async signal(name: string, payload: unknown, options: SendOptions = {}): Promise<Accepted> {
@@ -102,7 +111,19 @@ export class TestHandle {
   ): Promise<Accepted> {
     const { input, signal } = both
     this.#check('signals', signal.name, signal.payload)
-    return this.#start(input, { name: signal.name, payload: signal.payload }, options.ifRunning ?? 'use', options)
+    const more = { signal: { name: signal.name, payload: signal.payload } }
+    return this.#send(this.#startInput(input, 'use', options, more), options)
+  }
+
+  async updateWithStart(
+    both: { readonly input?: unknown; readonly update: { readonly name: string; readonly input?: unknown } },
+    options: UpdateOptions & StartRules = {},
+  ): Promise<unknown> {
+    const { input, update } = both
+    this.#check('updates', update.name, update.input)
+    const start = this.#startInput(input, 'use', options, { update: { name: update.name, input: update.input } })
+    const { outcome } = await this.#sendAndWait(start, options)
+    return valueOf(outcome)
   }
 
   async update(name: string, payload: unknown, options: SendOptions = {}): Promise<unknown> {
@@ -130,19 +151,35 @@ export class TestHandle {
     return this.#send({ kind: 'admin', name: 'resume', payload: undefined }, options)
   }
 
+  async terminate(reason?: string, options: SendOptions = {}): Promise<Accepted> {
+    const payload = reason === undefined ? undefined : { reason }
+    return this.#send({ kind: 'admin', name: 'terminate', payload }, options)
+  }
+
+  async cancel(reason?: string, options: SendOptions = {}): Promise<Accepted> {
+    const payload = reason === undefined ? undefined : { reason }
+    return this.#send({ kind: 'cancel', name: '', payload }, options)
+  }
+
   get #name(): string {
     return quote(`${this.type}/${this.id}`)
   }
 
-  async #start(
+  #startInput(
     input: unknown,
-    signal: StartPayload['signal'],
-    ifRunning: 'fail' | 'use',
-    options: StartOptions,
-  ): Promise<Accepted> {
+    ifRunningDefault: 'fail' | 'use',
+    { ifRunning = ifRunningDefault, ifClosed, startDelay }: StartRules,
+    more: Pick<StartPayload, 'signal' | 'update'> = {},
+  ): Outgoing {
     validate(this.#contract.shape.input, input, `the start of ${this.type}`)
-    const payload: StartPayload = { input, ifRunning, ...(signal === undefined ? {} : { signal }) }
-    return this.#send({ kind: 'start', name: '', payload }, options)
+    const payload: StartPayload = {
+      input,
+      ifRunning,
+      ...(ifClosed === undefined ? {} : { ifClosed }),
+      ...(startDelay === undefined ? {} : { delayMs: toMs(startDelay) }),
+      ...more,
+    }
+    return { kind: 'start', name: '', payload }
   }
 
   async #send(input: Outgoing, options: SendOptions): Promise<Accepted> {

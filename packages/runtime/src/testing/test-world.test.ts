@@ -113,6 +113,32 @@ describe('a test world', () => {
     expect(world.nowMs - beganMs).toBeLessThan(2000)
   })
 
+  it('starts by the start rules, updates with a start, cancels and terminates, as the client does', async () => {
+    await open()
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' }, { startDelay: '1 hour' })
+    await ann.signal('add', 5)
+    expect(await ann.query('sum')).toBe(0)
+    await world.skip('1 hour')
+    expect(await ann.query('sum')).toBe(5)
+    await ann.start({ owner: 'ann' }, { ifRunning: 'terminate' })
+    expect(await ann.query('sum')).toBe(0)
+    await ann.terminate('enough')
+    await expect(ann.result()).rejects.toMatchObject({
+      code: 'TERMINATED',
+      message: expect.stringContaining('enough'),
+    })
+    await expect(ann.start({ owner: 'ann' }, { ifClosed: 'fail', wait: 'applied' })).rejects.toMatchObject({
+      code: 'CLOSED',
+    })
+
+    const bob = world.workflow(Account, 'bob')
+    const both = { input: { owner: 'bob' }, update: { name: 'take', input: 0 } } as const
+    expect(await bob.updateWithStart(both)).toEqual({ left: 0 })
+    await bob.cancel('changed my mind')
+    await expect(bob.result()).rejects.toMatchObject({ message: expect.stringContaining('changed my mind') })
+  })
+
   it('rejects an update that is not done within its time-out of the world, and applies it all the same', async () => {
     await open()
     const ann = world.workflow(Account, 'ann')
