@@ -135,13 +135,14 @@ describeOnBothBackends('a mutex', setup, (open) => {
   })
 
   it('is given back by who is cancelled', async () => {
-    const { job, began, waits } = await openPrinter()
+    const { job, began, waits, p } = await openPrinter()
     await job('a').start(JOB)
     await began('a')
     await job('b').start(JOB)
     await waits(1)
     await job('a').cancel()
     await began('a', 'b')
+    expect((await p.query('status')).holders.map(({ by }) => by.id)).toEqual(['b'])
   })
 })
 
