@@ -1,5 +1,5 @@
 /** A connection to one Carillon cluster. */
-import type { Contract, ContractShape } from '@carillon/runtime'
+import type { Contract, ContractShape, CountGroup, GroupBy, InstanceRow } from '@carillon/runtime'
 import type { ClusterRecord } from '@carillon/runtime/protocol'
 
 import { changeControls, type ControlPart, namesOf, type PausedParts, readControls } from './controls.ts'
@@ -11,8 +11,9 @@ import {
   redrive,
   type RedriveOptions,
 } from './dead-letters.ts'
+import { countGroups, type CountOptions } from './count-instances.ts'
 import { Journal } from './journal.ts'
-import { type InstancePage, listInstances, type ListOptions } from './list-instances.ts'
+import { type InstancePage, listAll, type ListOptions, listPage, type PageOptions } from './list-instances.ts'
 import type { Session } from './session.ts'
 import { type SignalItem, signalMany, type SignalManyOptions, type SignalManyResult } from './signal-many.ts'
 import type { AnyShape } from './target.ts'
@@ -60,9 +61,33 @@ export class Carillon {
     return this.#session.track(() => signalMany(this.#session, items, options))
   }
 
-  /** One page of the instances of the cluster, in a stable order. Rows are as of the moment each partition was read. */
-  list(options: ListOptions = {}): Promise<InstancePage> {
-    return listInstances(this.#session, options)
+  /**
+   * The instances that a filter is for, by partition, and by type and id within one. Each partition's rows are as of the moment it was read; an
+   * instance that is there all along is given once. `where` is typed by the contract, if one is given.
+   *
+   * @throws NO_NODE, TIMEOUT when the owner of a partition gives no answer, unless `onMissing` is given.
+   * @throws CONFIG_INVALID, UNKNOWN_TYPE, UNKNOWN_NAME, INVALID_ATTRIBUTE when the filter makes no sense.
+   */
+  list<Shape extends ContractShape>(options: ListOptions<Shape> = {}): AsyncIterableIterator<InstanceRow<Shape>> {
+    return listAll(this.#session, options) as AsyncIterableIterator<InstanceRow<Shape>>
+  }
+
+  /** One page of `list`, and where the next one begins. Throws as `list`. */
+  listPage<Shape extends ContractShape>(options: PageOptions<Shape> = {}): Promise<InstancePage<Shape>> {
+    return listPage(this.#session, options) as Promise<InstancePage<Shape>>
+  }
+
+  /**
+   * How many instances a filter is for; with `groupBy` for each type, status, or value of an attribute, the largest group first. Counting by type and
+   * status reads no instance. Throws as `list`. @throws LIMIT_REACHED when there are over 1000 groups in a partition.
+   */
+  count<Shape extends ContractShape>(
+    options: CountOptions<Shape> & { readonly groupBy: GroupBy<Shape> },
+  ): Promise<readonly CountGroup[]>
+  count<Shape extends ContractShape>(options?: CountOptions<Shape> & { readonly groupBy?: undefined }): Promise<number>
+  async count(options: CountOptions & { readonly groupBy?: GroupBy | undefined } = {}): Promise<unknown> {
+    const groups = await countGroups(this.#session, options, options.groupBy)
+    return options.groupBy === undefined ? groups.reduce((sum, { count }) => sum + count, 0) : groups
   }
 
   /**

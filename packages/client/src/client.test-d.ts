@@ -1,5 +1,5 @@
 /** Type tests: every `@ts-expect-error` line must not compile. They run with the build. */
-import { type Contract, defineWorkflow, type, type Schema } from '@carillon/runtime'
+import { type AttributesOf, type Contract, type CountGroup, defineWorkflow, type, type Schema } from '@carillon/runtime'
 
 import { type Carillon, type SignalItem, type WorkflowHandle } from './index.ts'
 
@@ -162,4 +162,39 @@ export async function many(carillon: Carillon): Promise<void> {
   await carillon.signalMany([{ workflow: Loyalty, id: 'a', name: 'purchased' }])
   // @ts-expect-error -- wrong payload
   await carillon.signalMany([{ workflow: Bare, id: 'b', name: 'ping', payload: '1' }])
+}
+
+const Labelled = defineWorkflow('labelled', {
+  attributes: { region: 'text', points: 'number', vip: 'bool', due: 'time', tags: 'texts' },
+})
+
+export async function lists(carillon: Carillon): Promise<void> {
+  const contract = Labelled
+  for await (const row of carillon.list({
+    contract,
+    status: 'running',
+    startedAfter: new Date(),
+    where: { region: 'eu' },
+  })) {
+    isSame<typeof row.attributes, AttributesOf<typeof Labelled.shape> | undefined>(true)
+    const points: number | undefined = row.attributes?.points
+    const due: Date | undefined = row.attributes?.due
+    // @ts-expect-error -- no such attribute
+    void [points, due, row.attributes?.regoin]
+  }
+  const page = await carillon.listPage({ contract, where: { points: { atLeast: 1, below: 5 }, tags: 'a' }, limit: 10 })
+  await carillon.listPage({ contract, where: { due: { above: new Date() }, vip: { isSet: true } }, after: page.next })
+  const total: number = await carillon.count({ contract, where: { region: { anyOf: ['eu', 'us'] } } })
+  const groups: readonly CountGroup[] = await carillon.count({ contract, groupBy: { attribute: 'region' } })
+  await carillon.count({ groupBy: 'type' })
+  await carillon.list({ type: 'labelled', where: { anything: 5 } }).next()
+  // @ts-expect-error -- no such attribute
+  carillon.list({ contract, where: { regoin: 'eu' } })
+  // @ts-expect-error -- a number is declared
+  carillon.list({ contract, where: { points: '5' } })
+  // @ts-expect-error -- texts have no order
+  carillon.list({ contract, where: { region: { atLeast: 'a' } } })
+  // @ts-expect-error -- no such attribute
+  await carillon.count({ contract, groupBy: { attribute: 'regoin' } })
+  void [total, groups]
 }

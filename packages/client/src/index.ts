@@ -10,7 +10,8 @@ export { Deadline } from './deadline.ts'
 export type { DeadLetter, DeadLetterOptions, RedriveOptions } from './dead-letters.ts'
 export type { HistoryEntry, HistoryOptions } from './history.ts'
 export type { Journal, JournalBounds } from './journal.ts'
-export type { InstancePage, ListOptions } from './list-instances.ts'
+export type { CountOptions } from './count-instances.ts'
+export type { InstancePage, ListOptions, PageOptions } from './list-instances.ts'
 export { JetStreamControls, type JetStreamControlsOptions } from './jetstream-controls.ts'
 export type {
   SignalFailure,

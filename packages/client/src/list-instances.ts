@@ -1,32 +1,27 @@
-/** Lists instances page by page. Each partition lists its own, so a page's cursor says in which partition to go on. */
-import { CarillonError } from '@carillon/runtime'
-import {
-  type InstanceStatus,
-  LIST_LIMIT_MAX,
-  type ListPage,
-  type ListRow,
-  type Partition,
-  quote,
-} from '@carillon/runtime/protocol'
+/** Lists instances. Each partition lists its own, so a page's cursor says in which partition to go on. */
+import { CarillonError, type ContractShape, type InstanceFilter, type InstanceRow } from '@carillon/runtime'
+import { LIST_LIMIT_MAX, type ListPage, quote, toWireFilter, type WireFilter } from '@carillon/runtime/protocol'
 
-import { Deadline } from './deadline.ts'
-import { LIST_LIMIT_DEFAULT, READ_TIMEOUT_MS } from './limits.ts'
+import { AskedPartitions, type MissingOptions } from './asked-partitions.ts'
+import { LIST_LIMIT_DEFAULT } from './limits.ts'
 import type { Session } from './session.ts'
 
-export interface ListOptions {
-  readonly type?: string | undefined
-  readonly status?: InstanceStatus | undefined
-  /** Rows at most, 1 to 1000; default 100. */
+export interface ListOptions<Shape extends ContractShape = ContractShape>
+  extends InstanceFilter<Shape>, MissingOptions {
+  /** Rows at most; default all. Of a page 1 to 1000, default 100. */
   readonly limit?: number | undefined
+  /** The owners have applied the journal at least up to here: `seq` of what was sent before. */
+  readonly minSeq?: number | undefined
+}
+
+export interface PageOptions<Shape extends ContractShape = ContractShape> extends ListOptions<Shape> {
   /** `next` of the page before. */
   readonly after?: string | undefined
-  /** Default 15,000. */
-  readonly timeoutMs?: number | undefined
 }
 
 /** A page of instances: by partition, and by type and id within one. */
-export interface InstancePage {
-  readonly rows: readonly ListRow[]
+export interface InstancePage<Shape extends ContractShape = ContractShape> {
+  readonly rows: readonly InstanceRow<Shape>[]
   /** Pass it as `after` for the next page; undefined on the last one. */
   readonly next: string | undefined
 }
@@ -37,64 +32,86 @@ interface Cursor {
   readonly after: string | undefined
 }
 
-/** Partitions asked at once: most are nearly empty, and one round trip each in turn would add up. */
-const ASKED_AT_ONCE = 16
+type Rows = InstanceRow[]
+
+/** Rows of one request of those who read all of them. */
+const PAGE_ROWS = 1000
+/** How many times more partitions are asked next when those before had few rows. */
+const WIDER = 4
+
+/** Gives the rows one by one. It asks for more only when what it had is consumed. */
+export async function* listAll(session: Session, options: ListOptions): AsyncGenerator<InstanceRow, void, undefined> {
+  let left = options.limit ?? Infinity
+  if (options.limit !== undefined && !(Number.isInteger(left) && left >= 1))
+    throw new CarillonError('CONFIG_INVALID', `limit is ${quote(options.limit)}: give a whole number from 1`)
+  let after: string | undefined
+  do {
+    const page = await listPage(session, { ...options, after, limit: Math.min(left, PAGE_ROWS) })
+    yield* page.rows
+    left -= page.rows.length
+    after = page.next
+  } while (after !== undefined && left > 0)
+}
 
 /** Throws NO_NODE or TIMEOUT when a partition gives no answer. */
-export async function listInstances(session: Session, options: ListOptions): Promise<InstancePage> {
+export async function listPage(session: Session, options: PageOptions): Promise<InstancePage> {
   const limit = checkLimit(options.limit ?? LIST_LIMIT_DEFAULT)
-  const deadline = new Deadline(options.timeoutMs ?? READ_TIMEOUT_MS)
-  const rows: ListRow[] = []
-  let cursor: Cursor | undefined = parseCursor(options.after, session.subjects.partitions)
+  const filter = toWireFilter(options)
+  const { partitions } = session.subjects
+  const asked = new AskedPartitions(session, 'the list', options)
+  const rows: Rows = []
+  let cursor: Cursor | undefined = parseCursor(options.after, partitions)
+  // In the middle of a partition there is probably enough in it; what others answered would be for nothing.
+  let width = cursor?.after === undefined ? asked.atOnce : 1
   while (cursor !== undefined && rows.length < limit) {
-    const group = cursorsFrom(cursor, session.subjects.partitions)
+    const group = cursorsFrom(cursor, partitions, width)
+    width = Math.min(width * WIDER, asked.atOnce)
     const wanted = limit - rows.length
-    const pages = await Promise.all(group.map((at) => readPage(session, options, at, wanted, deadline)))
-    cursor = take(rows, limit, group, pages) ?? after(group, session.subjects.partitions)
+    const pages = await asked.ask<ListPage>(
+      group.map(({ partition }) => partition),
+      (_, i) => requestOf(filter, options, group[i]?.after, wanted),
+    )
+    cursor = take(rows, limit, group, pages) ?? behind(group, partitions)
   }
   return { rows, next: cursor === undefined ? undefined : formatCursor(cursor) }
 }
 
+function requestOf(filter: WireFilter, { minSeq }: ListOptions, after: string | undefined, limit: number) {
+  return {
+    op: 'list',
+    ...filter,
+    ...(after === undefined ? {} : { after }),
+    ...(minSeq === undefined ? {} : { minSeq }),
+    limit,
+  } as const
+}
+
 /** Appends the pages in order as far as they fit whole; gives where to go on when one does not, or has more behind it. */
 function take(
-  rows: ListRow[],
+  rows: Rows,
   limit: number,
   group: readonly Cursor[],
-  pages: readonly ListPage[],
+  pages: readonly (ListPage | undefined)[],
 ): Cursor | undefined {
   for (const [i, page] of pages.entries()) {
     const at = group[i]
     if (at === undefined) break
+    if (page === undefined) continue
     if (rows.length + page.rows.length > limit) return at
-    rows.push(...page.rows)
+    rows.push(...(page.rows as Rows))
     if (page.next !== undefined) return { partition: at.partition, after: page.next }
   }
   return undefined
 }
 
-async function readPage(
-  session: Session,
-  options: ListOptions,
-  at: Cursor,
-  limit: number,
-  deadline: Deadline,
-): Promise<ListPage> {
-  const { type, status } = options
-  const filters = { ...(type === undefined ? {} : { type }), ...(status === undefined ? {} : { status }) }
-  const request = { op: 'list', ...filters, ...(at.after === undefined ? {} : { after: at.after }), limit } as const
-  const what = `the list of partition ${at.partition}`
-  const call = { partition: at.partition as Partition, what, deadline, holdMs: 0, request: () => request }
-  return (await session.track(() => session.rpc.call(call))) as ListPage
-}
-
-function cursorsFrom(cursor: Cursor, partitions: number): readonly Cursor[] {
-  const count = Math.min(ASKED_AT_ONCE, partitions - cursor.partition)
+function cursorsFrom(cursor: Cursor, partitions: number, atOnce: number): readonly Cursor[] {
+  const count = Math.min(atOnce, partitions - cursor.partition)
   return Array.from({ length: count }, (_, i) =>
     i === 0 ? cursor : { partition: cursor.partition + i, after: undefined },
   )
 }
 
-function after(group: readonly Cursor[], partitions: number): Cursor | undefined {
+function behind(group: readonly Cursor[], partitions: number): Cursor | undefined {
   const partition = (group[0]?.partition ?? 0) + group.length
   return partition < partitions ? { partition, after: undefined } : undefined
 }

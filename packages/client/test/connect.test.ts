@@ -163,7 +163,7 @@ describe('close', () => {
       handle.query('status'),
       handle.update('reset'),
       handle.history().next(),
-      carillon.list(),
+      carillon.listPage(),
       carillon.signalMany([]),
     ]) {
       expect(await call.then(() => 'no error', codeOf)).toBe('CLOSING')

@@ -49,7 +49,7 @@ async function listAll(limit: number): Promise<{ ids: string[]; sizes: number[] 
   const sizes: number[] = []
   let after: string | undefined
   do {
-    const page = await carillon.list({ limit, after })
+    const page = await carillon.listPage({ limit, after })
     ids.push(...page.rows.map(({ id }) => id))
     sizes.push(page.rows.length)
     after = page.next
@@ -77,7 +77,7 @@ describe('list', () => {
 
   it('hands the filters to every partition', async () => {
     fill([])
-    expect(await carillon.list({ type: 'loyalty', status: 'suspended' })).toEqual({ rows: [], next: undefined })
+    expect(await carillon.listPage({ type: 'loyalty', status: 'suspended' })).toEqual({ rows: [], next: undefined })
     expect(cluster.requests).toEqual(
       Array.from({ length: PARTITIONS }, () => ({ op: 'list', type: 'loyalty', status: 'suspended', limit: 100 })),
     )
@@ -92,7 +92,7 @@ describe('list', () => {
       { after: String(PARTITIONS) },
       { after: '' },
     ]) {
-      expect(await carillon.list(options).catch(codeOf)).toBe('CONFIG_INVALID')
+      expect(await carillon.listPage(options).catch(codeOf)).toBe('CONFIG_INVALID')
     }
   })
 })

@@ -168,6 +168,20 @@ describe('reads', () => {
     expect(page.stderr).toMatch(/^more: --after '\d+/)
     expect(await output('list', '--type', 'nothing')).toBe('no instances\n')
   })
+
+  it('lists and counts by attributes, whose values the node reads as the contract declares them', async () => {
+    for (const label of ['red', 'reddish'])
+      await output('signal', 'counter', `label-${label}`, 'label', `"${label}"`, '--wait', 'applied')
+    const where = ['label^=red', 'size>=4', 'isBig=true', 'at>1970-01-01'].flatMap((text) => ['--where', text])
+    expect(await output('list', '--type', 'counter', '--started-after', '1 hour', ...where)).toMatch(
+      /ATTRIBUTES\n.*label=reddish size=7 at=1970-01-02T00:00:00.000Z isBig=true\n$/,
+    )
+    const counted = await output('count', '--type', 'counter', '--where', 'label', '--group-by', 'isBig')
+    expect(counted).toBe('COUNT  VALUE\n1      false\n1      true\n')
+    expect(errorLine(await carillon('list', '--type', 'counter', '--where', 'size=big'))).toMatch(
+      /^error INVALID_ATTRIBUTE: the attribute size of counter is a number/,
+    )
+  })
 })
 
 describe('dead letters', () => {
@@ -277,6 +291,7 @@ describe('help', () => {
         'result',
         'describe',
         'list',
+        'count',
         'history',
         'resume',
         'dead',

@@ -234,7 +234,7 @@ describe('the life of an instance', () => {
       .poll(() => handle.describe().then(() => 'known', codeOf), { timeout: 20_000, interval: 50 })
       .toBe('NOT_FOUND')
     const listed = async (): Promise<readonly string[]> =>
-      (await carillon.list({ type: 'order' })).rows.map(({ id }) => id)
+      (await carillon.listPage({ type: 'order' })).rows.map(({ id }) => id)
     await expect.poll(listed, { timeout: 20_000, interval: 50 }).not.toContain('gone')
     await handle.start({ total: 4 }, { ifClosed: 'fail', wait: 'applied' })
     expect(await handle.describe()).toMatchObject({ incarnation: 1, status: 'running' })

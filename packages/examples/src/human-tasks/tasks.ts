@@ -22,6 +22,6 @@ export function tasksOf(handle: (id: string) => ExpenseHandle, open: () => Promi
 
 /** The first page of what is open, as of the last commit of each partition. */
 export async function openTaskIds(carillon: Carillon): Promise<readonly string[]> {
-  const { rows } = await carillon.list({ type: Expense.name, status: 'running', limit: PAGE_ROWS })
+  const { rows } = await carillon.listPage({ type: Expense.name, status: 'running', limit: PAGE_ROWS })
   return rows.map(({ id }) => id)
 }

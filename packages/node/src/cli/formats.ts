@@ -1,6 +1,7 @@
 /** Answers of the cluster as text, for people. */
 import type { HistoryEntry } from '@carillon/client'
-import type { Description, ListRow, OpenTaskRow } from '@carillon/runtime/protocol'
+import type { CountGroup, InstanceRow } from '@carillon/runtime'
+import type { Description, OpenTaskRow } from '@carillon/runtime/protocol'
 
 import { toJson } from './output.ts'
 import { formatFields, formatTable } from './table.ts'
@@ -9,7 +10,7 @@ const PAYLOAD_CHARS_MAX = 200
 /** A token is of no use when it is cut. */
 const TOKEN_CHARS_MAX = 2000
 
-export function formatList(rows: readonly ListRow[]): string[] {
+export function formatList(rows: readonly InstanceRow[]): string[] {
   if (rows.length === 0) return ['no instances']
   return formatTable(
     [
@@ -18,6 +19,9 @@ export function formatList(rows: readonly ListRow[]): string[] {
       { title: 'STATUS', cell: (row) => row.status },
       { title: 'STARTED', cell: (row) => formatTime(row.startedMs) },
       { title: 'SEQ', cell: (row) => row.seq },
+      ...(rows.some(({ attributes }) => attributes !== undefined)
+        ? [{ title: 'ATTRIBUTES', cell: (row: InstanceRow) => formatAttributes(row.attributes) }]
+        : []),
     ],
     rows,
   )
@@ -33,6 +37,17 @@ export function formatTasks(tasks: readonly OpenTaskRow[]): string[] {
       { title: 'TOKEN', cell: ({ token }) => token, max: TOKEN_CHARS_MAX },
     ],
     tasks,
+  )
+}
+
+export function formatGroups(groups: readonly CountGroup[]): string[] {
+  if (groups.length === 0) return ['no instances']
+  return formatTable(
+    [
+      { title: 'COUNT', cell: (group) => group.count },
+      { title: 'VALUE', cell: ({ value }) => (value instanceof Date ? value.toISOString() : String(value)) },
+    ],
+    groups,
   )
 }
 
@@ -64,6 +79,7 @@ export function formatDescription(description: Description): string[] {
     failure: closed?.outcome.ok === false ? `${closed.outcome.error.code}: ${closed.outcome.error.message}` : undefined,
     started: formatTime(description.startedMs),
     incarnation: description.incarnation,
+    attributes: description.attributes === undefined ? undefined : formatAttributes(description.attributes),
     'last input': `seq ${description.seq}, ${formatTime(description.timeMs)}`,
     partition: description.partition,
     queued: description.queued,
@@ -74,6 +90,12 @@ export function formatDescription(description: Description): string[] {
     tasks: description.tasks?.map(({ name, token }) => `${name} (${token})`).join(', '),
     digest: description.digest,
   })
+}
+
+function formatAttributes(attributes: InstanceRow['attributes']): string {
+  return Object.entries(attributes ?? {})
+    .map(([name, value]) => `${name}=${typeof value === 'string' ? value : toJson(value).replaceAll('"', '')}`)
+    .join(' ')
 }
 
 function formatPayload({ payload, unreadable }: HistoryEntry): string {

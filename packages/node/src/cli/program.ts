@@ -8,6 +8,7 @@ import { addDevCommand } from './dev-command.ts'
 import { addDoctorCommand } from './doctor-command.ts'
 import { EXIT_CODES_HELP } from './exit-codes.ts'
 import { addHealthCommand } from './health-command.ts'
+import { addListCommands } from './list-commands.ts'
 import { addNodeCommand } from './node-command.ts'
 import { addReadCommands } from './read-commands.ts'
 import { addSendCommands } from './send-commands.ts'
@@ -35,6 +36,7 @@ export function createProgram(): Command {
   addNodeCommand(program)
   addSendCommands(program)
   addReadCommands(program)
+  addListCommands(program)
   addTaskCommands(program)
   addDeadCommands(program)
   addHealthCommand(program)

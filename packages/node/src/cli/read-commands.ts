@@ -1,13 +1,13 @@
-/** `carillon query`, `result`, `describe`, `list`, `history`: reads. */
+/** `carillon query`, `result`, `describe`, `history`: reads. */
 import type { ReadOptions } from '@carillon/client'
 import { CarillonError } from '@carillon/runtime'
 import { type Command, Option } from 'commander'
 
 import { withClient } from './client.ts'
 import { addConnectionOptions, type ConnectionFlags } from './connection-options.ts'
-import { formatDescription, formatHistory, formatList } from './formats.ts'
+import { formatDescription, formatHistory } from './formats.ts'
 import { parseDuration, parseWhole } from './option-values.ts'
-import { note, print, printJson, toJson } from './output.ts'
+import { print, printJson, toJson } from './output.ts'
 import { readPayload } from './payload.ts'
 import { printStates, type StateHistoryFlags } from './state-history.ts'
 
@@ -16,18 +16,10 @@ interface ReadFlags extends ConnectionFlags {
   readonly linearizable?: boolean
 }
 
-interface ListFlags extends ReadFlags {
-  readonly type?: string
-  readonly status?: (typeof STATUSES)[number]
-  readonly limit: number
-  readonly after?: string
-}
-
 interface HistoryFlags extends ConnectionFlags, StateHistoryFlags {
   readonly state?: boolean
 }
 
-const STATUSES = ['running', 'suspended', 'completed', 'failed'] as const
 /** Rows that are laid out together; a history has no end that could be waited for. */
 const HISTORY_CHUNK = 100
 
@@ -35,7 +27,6 @@ export function addReadCommands(program: Command): void {
   addQuery(program)
   addResult(program)
   addDescribe(program)
-  addList(program)
   addHistory(program)
 }
 
@@ -81,27 +72,6 @@ function addDescribe(program: Command): void {
         const description = await carillon.workflow(type, id).describe(readOptions(flags))
         if (flags.json === true) return printJson(description)
         for (const line of formatDescription(description)) print(line)
-      })
-    })
-}
-
-function addList(program: Command): void {
-  reading(program.command('list').description('list instances, a page at a time'), '15s')
-    .option('--type <type>', 'of this workflow type only')
-    .addOption(new Option('--status <status>', 'with this status only').choices(STATUSES))
-    .addOption(new Option('--limit <rows>', 'rows of the page, at most 1000').argParser(parseWhole).default(100))
-    .option('--after <next>', 'where the page before ended: its “next”')
-    .addHelpText(
-      'after',
-      `\nExamples:\n  $ carillon list --type loyalty --status suspended\n  $ carillon list --limit 1000 --json\n  $ carillon list --after '12/loyalty.customer-42'`,
-    )
-    .action(async (flags: ListFlags) => {
-      const { type, status, limit, after, timeout } = flags
-      await withClient(flags, async (carillon) => {
-        const page = await carillon.list({ type, status, limit, after, timeoutMs: timeout })
-        if (flags.json === true) return printJson({ rows: page.rows, next: page.next ?? null })
-        for (const line of formatList(page.rows)) print(line)
-        if (page.next !== undefined) note(`more: --after '${page.next}'`)
       })
     })
 }

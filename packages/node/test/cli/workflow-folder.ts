@@ -17,7 +17,8 @@ const isBroken = process.env['TEST_BROKEN'] === '1'
 export const Counter = defineWorkflow('counter', {
   input: type<{ total: number }>(),
   result: type<{ total: number }>(),
-  signals: { add: type<Add>(), close: type<void>(), give_up: type<void>(), trip: type<void>(), hold: type<void>(), forget: type<void>(), spin: type<void>() },
+  signals: { add: type<Add>(), close: type<void>(), give_up: type<void>(), trip: type<void>(), hold: type<void>(), forget: type<void>(), spin: type<void>(), label: type<string>() },
+  attributes: { label: 'text', size: 'number', at: 'time', isBig: 'bool' },
   updates: { take: { input: type<Add>(), output: type<{ left: number }>() } },
   queries: { total: { output: type<number>() }, plus: { input: type<Add>(), output: type<number>() } },
   activities: { hold: {}, forget: {} },
@@ -33,6 +34,7 @@ export default implement(Counter, {
     trip(ctx) { if (isBroken) throw new Error('the handler is broken'); ctx.state.total += 1000 },
     async hold(ctx) { await ctx.activities.hold(); ctx.state.total += 100 },
     async forget(ctx) { await ctx.activities.forget() },
+    label(ctx, label) { ctx.attributes.set({ label, size: label.length, at: 86_400_000, isBig: label.length > 5 }) },
     spin() { console.error('spinning'); for (;;); },
   },
   updates: { take(ctx, { n }) { ctx.state.total -= n; return { left: ctx.state.total } } },

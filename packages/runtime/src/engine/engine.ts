@@ -41,6 +41,7 @@ import { ActivityRunner } from './activity-runner.ts'
 import { deadLetterMessage } from './dead-letter.ts'
 import { ENGINE_LIMITS, type EngineLimits } from './engine-limits.ts'
 import { checkJournal, rememberJournal } from './journal-check.ts'
+import { ListService } from './list-service.ts'
 import { Mutex } from './mutex.ts'
 import { noFailpoints, type ReachFailpoint } from './failpoints.ts'
 import { Partition, type PartitionSink } from './partition.ts'
@@ -156,13 +157,20 @@ export class Engine {
       onRoom: () => this.#refillSends(),
       onFailed: (error) => this.#fail(error),
     })
-    this.#rpc = new RpcService({ store, clock, turns: this.#turns, appliedSeq: () => this.#readSeq })
     const implementations = new Map(
       options.implementations.map((implementation) => [
         encodeToken(implementation.contract.name) as string,
         options.taskSecret === undefined ? implementation : withTaskSecret(implementation, options.taskSecret),
       ]),
     )
+    this.#rpc = new RpcService({
+      store,
+      clock,
+      turns: this.#turns,
+      lists: new ListService({ store, implementations }),
+      save: (partition) => this.#save(partition),
+      appliedSeq: () => this.#readSeq,
+    })
     for (const number of options.partitions) {
       this.#partitions.set(number, new Partition({ number, store, implementations, sink: this.#sinkOf() }))
       const of = { partition: number, store }
@@ -323,6 +331,12 @@ export class Engine {
     this.#committing = this.#commit(false).finally(() => (this.#committing = undefined))
     await this.#committing
     if ([...this.#partitions.values()].some((partition) => partition.isDirty)) this.#planCommit()
+  }
+
+  /** Resolves when what the partition has applied by now is in the store. */
+  async #save(partition: Partition): Promise<void> {
+    while (this.#committing !== undefined) await this.#committing
+    if (partition.isDirty) await this.#commitNow()
   }
 
   async #commit(last: boolean): Promise<void> {

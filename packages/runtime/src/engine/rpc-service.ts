@@ -1,30 +1,16 @@
 /** Answers what is asked of a partition's owner: queries, describe, outcomes, results, lists. Nothing here is durable. */
 import { callId } from '../activity/index.ts'
 import { validate } from '../contract/schema.ts'
-import {
-  decodeSummary,
-  digestOf,
-  type Instance,
-  instanceOfRecordKey,
-  recordRange,
-  statusOf,
-  type Suspension,
-  tasksOf,
-  toPlainError,
-} from '../core/index.ts'
+import { digestOf, type Instance, statusOf, type Suspension, tasksOf, toPlainError } from '../core/index.ts'
 import { CarillonError } from '../errors.ts'
 import type { Clock, OrderedStore } from '../ports/index.ts'
 import {
   copyValue,
   decodeValue,
   type Description,
-  encodeToken,
   encodeValue,
   type InstanceKey,
   type InstanceStatus,
-  LIST_LIMIT_MAX,
-  type ListPage,
-  type ListRow,
   type Outcome,
   parseKey,
   quote,
@@ -32,6 +18,7 @@ import {
   type RpcRequest,
   type RpcResponse,
 } from '../protocol/index.ts'
+import type { ListService } from './list-service.ts'
 import type { Mutex } from './mutex.ts'
 import type { Partition } from './partition.ts'
 import type { Resident } from './resident.ts'
@@ -40,13 +27,14 @@ import type { Resident } from './resident.ts'
 const LOOK_AGAIN_MS = 50
 /** Requests that wait at once, each with a timer: more are told to ask again later. */
 const WAITING_MAX = 10_000
-/** Records that one page of a list looks at, whatever it finds. */
-const SCAN_MAX = 20_000
 
 export interface RpcServiceOptions {
   readonly store: OrderedStore
   readonly clock: Clock
   readonly turns: Mutex
+  readonly lists: ListService
+  /** Resolves when what the partition has applied by now is in the store. */
+  readonly save: (partition: Partition) => Promise<void>
   /** Everything up to here has been applied, in every partition of this engine. */
   readonly appliedSeq: () => number
 }
@@ -103,7 +91,9 @@ export class RpcService {
       case 'result':
         return this.#result(partition, request)
       case 'list':
-        return Promise.resolve(this.#list(partition, request))
+        return this.#saved(partition, request.minSeq).then(() => this.#options.lists.list(partition, request))
+      case 'count':
+        return this.#saved(partition, request.minSeq).then(() => this.#options.lists.count(partition, request))
       default:
         throw new CarillonError(
           'UNKNOWN_NAME',
@@ -165,25 +155,10 @@ export class RpcService {
     }
   }
 
-  #list(partition: Partition, { type, status, after, limit }: RpcRequest & { op: 'list' }): ListPage {
-    const rows: ListRow[] = []
-    const max = Number.isInteger(limit) ? Math.min(Math.max(1, limit), LIST_LIMIT_MAX) : LIST_LIMIT_MAX
-    let scanned = 0
-    let last: InstanceKey | undefined
-    const range = recordRange(
-      partition.number,
-      type === undefined ? undefined : encodeToken(type, 'workflow type'),
-      after,
-    )
-    for (const { key, value } of this.#options.store.range('record', range)) {
-      if (rows.length === max || scanned === SCAN_MAX) return { rows, next: last ?? '' }
-      scanned += 1
-      last = instanceOfRecordKey(key)
-      const summary = decodeSummary(value)
-      if (summary.status === 'absent' || (status !== undefined && summary.status !== status)) continue
-      rows.push({ ...parseKey(last), status: summary.status, startedMs: summary.startedMs, seq: summary.coveredSeq })
-    }
-    return { rows }
+  /** What has been applied is in the store then: lists and counts come from there. */
+  async #saved(partition: Partition, minSeq = 0): Promise<void> {
+    await this.#applied(partition, minSeq, RPC_WAIT_MS_MAX)
+    await this.#options.save(partition)
   }
 
   async #applied(partition: Partition, seq: number, waitMs: number): Promise<void> {
@@ -334,6 +309,7 @@ function describe(partition: Partition, resident: Resident, store: OrderedStore)
     mailbox: data.mailbox.length,
     queued: suspension === undefined ? instance.queued : resident.parked(store).length,
     knownIds: data.known.size,
+    ...(data.attributes === undefined ? {} : { attributes: data.attributes }),
     ...(suspension === undefined ? {} : { suspended: suspension }),
     ...(data.phase.kind === 'closed'
       ? { closed: { seq: data.phase.seq, timeMs: data.phase.timeMs, outcome: data.phase.outcome } }

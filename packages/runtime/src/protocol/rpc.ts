@@ -4,8 +4,10 @@
  * A request goes to `Subjects.rpc(partition)`, msgpack (`encodeValue`) both ways. A request with `waitMs` is answered by then at the latest, with
  * TIMEOUT if nothing came; callers ask again.
  */
+import type { AttributeValue } from '../contract/attributes.ts'
 import type { ErrorData } from '../errors.ts'
 import type { Outcome } from './input.ts'
+import type { Group, WireFilter } from './instance-filter.ts'
 import type { InstanceKey } from './subjects.ts'
 
 /** The longest a node holds one request, in milliseconds. */
@@ -38,13 +40,14 @@ export type RpcRequest =
   /** The result of the instance, once it has closed. Answers an `Outcome`; NOT_FOUND at once when there is no such instance. */
   | { readonly op: 'result'; readonly key: InstanceKey; readonly minSeq: number; readonly waitMs: number }
   /** Instances of this partition in the order of their keys. Answers a `ListPage`. */
-  | {
-      readonly op: 'list'
-      readonly type?: string
-      readonly status?: InstanceStatus
+  | ({ readonly op: 'list'; readonly after?: string; readonly limit: number; readonly minSeq?: number } & WireFilter)
+  /** How many instances of this partition there are. Answers a `CountPage`. */
+  | ({
+      readonly op: 'count'
+      readonly groupBy?: 'type' | 'status' | { readonly attribute: string }
       readonly after?: string
-      readonly limit: number
-    }
+      readonly minSeq?: number
+    } & WireFilter)
 
 export type RpcResponse =
   | { readonly ok: true; readonly value?: unknown }
@@ -55,14 +58,28 @@ export interface ListRow {
   readonly id: string
   readonly status: InstanceStatus
   readonly startedMs: number
+  /** When it closed; absent while it has not. */
+  readonly closedMs?: number
   /** Sequence of the last input that was saved. */
   readonly seq: number
+  /** Absent when none is set. */
+  readonly attributes?: Readonly<Record<string, AttributeValue>>
 }
 
 export interface ListPage {
   readonly rows: readonly ListRow[]
   /** Pass as `after` for the next page; absent on the last page of the partition. */
   readonly next?: string
+  /** Rows of the store that it took. */
+  readonly visited: number
+}
+
+export interface CountPage {
+  /** Without `groupBy` one group with the value true, or none. */
+  readonly groups: readonly Group[]
+  /** Pass as `after` to go on counting; absent when all are counted. */
+  readonly next?: string
+  readonly visited: number
 }
 
 export interface OpenTaskRow {
@@ -95,6 +112,8 @@ export interface Description {
   /** Inputs that wait behind the handler in progress, or behind the input that suspended the instance. */
   readonly queued: number
   readonly knownIds: number
+  /** Absent when none is set. */
+  readonly attributes?: Readonly<Record<string, AttributeValue>>
   /** Present when suspended: the input that the instance stands at, and why. */
   readonly suspended?: { readonly seq: number; readonly error: ErrorData }
   /** Present when closed. */

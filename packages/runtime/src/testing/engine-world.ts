@@ -213,7 +213,7 @@ export class EngineWorld {
 
   /** Asks the engine; gives the value, or throws the error of its answer. */
   async ask(request: RpcRequest, stepMs = 10): Promise<unknown> {
-    const [type = '', id = ''] = request.op === 'list' ? [] : request.key.split('.')
+    const [type = '', id = ''] = 'key' in request ? request.key.split('.') : []
     return this.askPartition(this.subjects.partitionOf(type as never, id as never), request, stepMs)
   }
 

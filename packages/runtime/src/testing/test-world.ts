@@ -14,6 +14,7 @@ import type { ActivityImplementations } from '../contract/activities.ts'
 import type { Contract, ContractShape } from '../contract/contract.ts'
 import { type Duration, toMs } from '../contract/duration.ts'
 import type { Implementation } from '../contract/implement.ts'
+import type { CountGroup, GroupBy, InstanceFilter, InstanceRow } from '../contract/instance-filter.ts'
 import { Random } from '../core/random.ts'
 import type { Failpoint } from '../engine/index.ts'
 import { CarillonError, fromErrorData, hasCode } from '../errors.ts'
@@ -27,9 +28,11 @@ import {
   type InstanceKey,
   type Outcome,
   type OpenTaskRow,
-  parseTaskToken,
   parseKey,
+  parseTaskToken,
+  type Partition,
   type ReplyPayload,
+  type RpcRequest,
   type RpcResponse,
   type TaskDeed,
   taskSignal,
@@ -37,6 +40,7 @@ import {
 import { type DeadMessage, EngineWorld } from './engine-world.ts'
 import type { InstanceHandle } from './handle-types.ts'
 import { type Life, RunningActivities } from './running-activities.ts'
+import { countInstances, listInstances, type ListOptions, type ListWorld } from './test-lists.ts'
 import { type AwaitedInput, type HandleWorld, type KeyedRequest, type SentWith, TestHandle } from './test-handle.ts'
 import { WorldDrive } from './world-drive.ts'
 
@@ -146,6 +150,22 @@ export class TestWorld {
   /** A handle on one instance, which may exist or not. @throws INVALID_ID */
   workflow<Shape extends ContractShape>(contract: Contract<Shape>, id: string): InstanceHandle<Shape> {
     return TestHandle.of(this.#handles, contract, id)
+  }
+
+  /** The instances that a filter is for, as the client's `list` gives them, when everything sent has been applied. */
+  list<Shape extends ContractShape>(options: ListOptions<Shape> = {}): AsyncIterableIterator<InstanceRow<Shape>> {
+    return listInstances(this.#lists, options) as AsyncIterableIterator<InstanceRow<Shape>>
+  }
+
+  /** How many there are, as the client's `count` gives it. */
+  count<Shape extends ContractShape>(
+    options: InstanceFilter<Shape> & { readonly groupBy: GroupBy<Shape> },
+  ): Promise<readonly CountGroup[]>
+  count<Shape extends ContractShape>(
+    options?: InstanceFilter<Shape> & { readonly groupBy?: undefined },
+  ): Promise<number>
+  count(options: InstanceFilter & { readonly groupBy?: GroupBy | undefined } = {}): Promise<unknown> {
+    return countInstances(this.#lists, options)
   }
 
   /** What any NATS client may do: publishes JSON text on the public door, `<namespace>.signal.<type>.<id>.<name>`. */
@@ -320,13 +340,23 @@ export class TestWorld {
     return this.#replies.get(inbox)
   }
 
+  #ask(request: KeyedRequest): Promise<unknown> {
+    const [type = '', id = ''] = request.key.split('.')
+    return this.#askPartition(this.#world.subjects.partitionOf(type as never, id as never), request)
+  }
+
+  get #lists(): ListWorld {
+    const { partitions } = this.#world.subjects
+    return { partitions, ask: (partition, request) => this.#askPartition(partition as Partition, request) }
+  }
+
   /** Asked when all is applied, so that the answer takes no time; a crash on the way asks again. */
-  async #ask(request: KeyedRequest): Promise<unknown> {
+  async #askPartition(partition: Partition, request: RpcRequest): Promise<unknown> {
     this.#throwIfClosed()
     this.#calls += 1
     await this.#drive.quiet()
     const { bus, subjects, clock } = this.#world
-    const subject = subjects.rpc(subjects.partitionOfKey(request.key))
+    const subject = subjects.rpc(partition)
     const life = this.#life
     const asked = { isOver: false }
     const answer = bus
@@ -335,7 +365,7 @@ export class TestWorld {
       .finally(() => (asked.isOver = true))
     answer.catch(() => {})
     while (!asked.isOver && !life.isOver) await clock.yield()
-    if (!asked.isOver) return this.#ask(request)
+    if (!asked.isOver) return this.#askPartition(partition, request)
     const response = await answer
     if (response.ok) return response.value
     throw fromErrorData(response.error)

@@ -49,12 +49,7 @@ export async function readActual(carillon: Carillon, options: ReadActualOptions)
 /** Instances that nobody expected would be here only. */
 async function listCustomers(carillon: Carillon): Promise<readonly string[]> {
   const ids: string[] = []
-  let after: string | undefined
-  do {
-    const page = await carillon.list({ type: Loyalty.name, limit: 1000, after })
-    ids.push(...page.rows.map(({ id }) => id))
-    after = page.next
-  } while (after !== undefined)
+  for await (const { id } of carillon.list({ contract: Loyalty })) ids.push(id)
   return ids
 }
 
