@@ -1,7 +1,13 @@
 /** The composition root of a node: connects, opens the data, and runs an engine over all partitions. */
 import { openConnection, Deadline, JetStreamControls } from '@carillon/client'
 import { type ActivityImplementations, CarillonError, type Implementation } from '@carillon/runtime'
-import { Engine, type EngineCounts, type EngineLimits, type ReachFailpoint } from '@carillon/runtime/engine'
+import {
+  Engine,
+  type EngineCounts,
+  type EngineLimits,
+  type EngineLoad,
+  type ReachFailpoint,
+} from '@carillon/runtime/engine'
 import { type Logger, systemClock } from '@carillon/runtime/ports'
 import { type Door, type Partition, type Subjects } from '@carillon/runtime/protocol'
 import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
@@ -74,6 +80,16 @@ export class CarillonNode {
 
   get residents(): number {
     return this.#parts.engine.residents
+  }
+
+  get load(): EngineLoad {
+    return this.#parts.engine.load
+  }
+
+  /** Inputs of the journal that are not applied yet. Rejects while the journal cannot be asked. */
+  async journalUnapplied(): Promise<number> {
+    const { lastSeq } = await this.#parts.log.bounds()
+    return Math.max(0, lastSeq - this.load.position)
   }
 
   /** Finishes what runs, commits, closes the data and the connection. Safe to call again. */

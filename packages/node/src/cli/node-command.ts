@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander'
 
 import { addConnectionOptions } from './connection-options.ts'
 import { LOG_LEVELS } from './logger.ts'
-import { parseWhole } from './option-values.ts'
+import { parseAddress, parseWhole } from './option-values.ts'
 import type { NodeFlags } from './run-node.ts'
 
 const DEFAULT_DATA_DIR = '.carillon/node'
@@ -38,6 +38,14 @@ export function addNodeCommand(program: Command): void {
       new Option('--door <door>', 'who turns plain publishes into inputs, of a new cluster; default stream')
         .env('CARILLON_DOOR')
         .choices(DOORS),
+    )
+    .addOption(
+      new Option(
+        '--monitor <[host:]port>',
+        'answer /live, /ready and /metrics (Prometheus) here; the host is 127.0.0.1 unless given',
+      )
+        .env('CARILLON_MONITOR')
+        .argParser(parseAddress),
     )
     .addOption(logLevelOption())
     .addOption(new Option('--supervised').hideHelp())

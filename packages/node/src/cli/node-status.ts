@@ -9,13 +9,12 @@ import { join } from 'node:path'
 
 import type { Logger } from '@carillon/runtime/ports'
 
+import type { NodePhase } from '../monitor/node-phase.ts'
+
 const STATUS_FILE = 'node-status.json'
 const HEARTBEAT_MS = 2000
 /** Five heartbeats: less would call a busy disk a dead node. */
 export const SILENT_MS_MAX = 10_000
-
-/** `catching-up`: reads the journal up to its end; `live`: effects go out; `draining`: was asked to stop. */
-export type NodePhase = 'catching-up' | 'live' | 'draining'
 
 export interface NodeStatus {
   readonly name: string
@@ -29,7 +28,7 @@ export interface NodeStatus {
 }
 
 export interface StatusWriter {
-  enter(phase: NodePhase): void
+  enter(phase: Exclude<NodePhase, 'opening'>): void
   /** Stops the heartbeat and removes the file. */
   close(): void
 }

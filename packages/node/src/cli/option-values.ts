@@ -8,6 +8,13 @@ export function parseWhole(text: string): number {
   throw new InvalidArgumentError('It must be a whole number from 1.')
 }
 
+/** `9464`, `0.0.0.0:9464` or `[::]:9464`; port 0 is a free one. */
+export function parseAddress(text: string): { readonly host: string; readonly port: number } {
+  const [, host, port] = /^(?:\[?([^[\]]+)\]?:)?(\d{1,5})$/.exec(text) ?? []
+  if (port !== undefined && Number(port) <= 65_535) return { host: host ?? '127.0.0.1', port: Number(port) }
+  throw new InvalidArgumentError("It must be a port, or a host and a port, for example '9464' or '0.0.0.0:9464'.")
+}
+
 /** Milliseconds from `500ms`, `30s`, `2 minutes`, …; above 0. */
 export function parseDuration(text: string): number {
   try {

@@ -5,6 +5,8 @@ import type { Door } from '@carillon/runtime/protocol'
 import type { Logger } from 'pino'
 
 import { loadWorkflows } from '../load-workflows.ts'
+import { MonitorServer, type MonitorAddress } from '../monitor/monitor-server.ts'
+import type { NodePhase } from '../monitor/node-phase.ts'
 import { type CarillonNode, openNode, type Workflows } from '../node.ts'
 import { type ConnectionFlags, toNatsOptions } from './connection-options.ts'
 import { tellReady } from './dev-message.ts'
@@ -23,6 +25,7 @@ export interface NodeFlags extends ConnectionFlags {
   readonly replicas?: number
   readonly door?: Door
   readonly logLevel: LogLevel
+  readonly monitor?: MonitorAddress
   /** Set by `carillon dev`: the node stops with its parent. */
   readonly supervised?: boolean
 }
@@ -52,13 +55,49 @@ export async function runNode(flags: NodeFlags): Promise<number> {
     { node: name, namespace, dataDir, workflows: types, timeZones: process.versions['tz'] },
     'opening the node',
   )
-  const opening = openNode(toNodeOptions(flags, workflows, logger))
-  const node = await orStopped(opening, stop)
-  if (node === undefined) {
-    logger.info({ by: await stop.requested }, 'stopped before the node was open')
-    return EXIT_OK
+  const seen: Seen = { phase: 'opening', node: undefined }
+  const monitor = flags.monitor === undefined ? undefined : await MonitorServer.open(flags.monitor, () => seen)
+  if (monitor !== undefined) logger.info({ url: monitor.url }, 'probes and metrics: /live, /ready, /metrics')
+  try {
+    const opening = openNode(toNodeOptions(flags, workflows, logger))
+    const node = await orStopped(opening, stop)
+    if (node === undefined) {
+      logger.info({ by: await stop.requested }, 'stopped before the node was open')
+      return EXIT_OK
+    }
+    return await runOpen(node, { flags, workflows, seen, stop, logger })
+  } finally {
+    await monitor?.close()
   }
-  const status = openStatusWriter(dataDir, { name, namespace }, logger)
+}
+
+/** What the monitor sees. */
+interface Seen {
+  phase: NodePhase
+  node: CarillonNode | undefined
+}
+
+async function runOpen(
+  node: CarillonNode,
+  {
+    flags,
+    workflows,
+    seen,
+    stop,
+    logger,
+  }: Omit<Serving, 'status'> & { readonly flags: NodeFlags; readonly seen: Seen },
+): Promise<number> {
+  const { namespace, dataDir, name = hostname() } = flags
+  seen.node = node
+  seen.phase = 'catching-up'
+  const file = openStatusWriter(dataDir, { name, namespace }, logger)
+  const status: StatusWriter = {
+    enter(phase) {
+      seen.phase = phase
+      file.enter(phase)
+    },
+    close: () => file.close(),
+  }
   try {
     return await serve(node, { workflows, status, stop, logger })
   } finally {

@@ -87,6 +87,19 @@ export interface EngineCounts {
   dead: number
   suspended: number
   commits: number
+  /** Time that the commits took, and that was spent on turns; milliseconds. */
+  commitMs: number
+  turnMs: number
+}
+
+/** How the engine is doing at this moment. */
+export interface EngineLoad {
+  /** Everything of the journal up to here is applied. */
+  readonly position: number
+  /** Memory of the instances in it, estimated. */
+  readonly residentBytes: number
+  /** How long after it was stored the last input was applied; by the clocks of server and node. */
+  readonly lagMs: number
 }
 
 export class Engine {
@@ -103,7 +116,16 @@ export class Engine {
   readonly #timers: TimerService
   readonly #rpc: RpcService
   readonly #tasks = new Set<Promise<unknown>>()
-  readonly counts: EngineCounts = { applied: 0, duplicate: 0, ignored: 0, dead: 0, suspended: 0, commits: 0 }
+  readonly counts: EngineCounts = {
+    applied: 0,
+    duplicate: 0,
+    ignored: 0,
+    dead: 0,
+    suspended: 0,
+    commits: 0,
+    commitMs: 0,
+    turnMs: 0,
+  }
   /** Effects of turns, kept until no turn runs. */
   #outgoing: (() => void)[] = []
   /** Timers that the next commit makes visible, and those that it removes. */
@@ -121,6 +143,7 @@ export class Engine {
   #soonestTimerMs = Infinity
   #committing: Promise<void> | undefined
   #positionsSavedMs = 0
+  #lagMs = 0
   #phase: 'new' | 'running' | 'failed' | 'closed' = 'new'
   readonly #caughtUp: Promise<void>
   #reportCaughtUp: () => void = () => {}
@@ -194,6 +217,10 @@ export class Engine {
     return this.#readSeq
   }
 
+  get load(): EngineLoad {
+    return { position: this.#readSeq, residentBytes: this.#residentBytes, lagMs: this.#lagMs }
+  }
+
   get residents(): number {
     return sum(this.#partitions.values(), (partition) => partition.residents)
   }
@@ -246,7 +273,8 @@ export class Engine {
 
   async #applyAll(messages: readonly LogMessage[], throughSeq: number): Promise<void> {
     const { clock } = this.#options
-    let sliceEndMs = performance.now() + this.#limits.sliceMs
+    const beganMs = performance.now()
+    let sliceEndMs = beganMs + this.#limits.sliceMs
     let turns = 0
     for (const message of messages) {
       if (this.#phase !== 'running') return
@@ -261,6 +289,9 @@ export class Engine {
     }
     // What is behind the last message is of other partitions.
     this.#readSeq = throughSeq
+    this.counts.turnMs += performance.now() - beganMs
+    const last = messages.at(-1)
+    if (last !== undefined) this.#lagMs = Math.max(0, clock.nowMs() - last.timeMs)
     this.#flush()
     this.#rpc.progressed()
     this.#planCommit()
@@ -345,9 +376,11 @@ export class Engine {
       const news = await this.#turns.run(() => this.#collect(writes, last))
       if (writes.length === 0) return await this.#passivate()
       this.#reach('before-commit')
+      const beganMs = performance.now()
       const done = this.#options.store.commit(writes)
       this.#reach('in-commit')
       await done
+      this.counts.commitMs += performance.now() - beganMs
       this.#reach('after-commit')
       this.counts.commits += 1
       for (const partition of this.#partitions.values()) partition.committed()
@@ -380,10 +413,11 @@ export class Engine {
 
   get #isFull(): boolean {
     const { residentsMax, residentBytesMax } = this.#limits
-    return (
-      this.residents > residentsMax ||
-      sum(this.#partitions.values(), (partition) => partition.residentBytes) > residentBytesMax
-    )
+    return this.residents > residentsMax || this.#residentBytes > residentBytesMax
+  }
+
+  get #residentBytes(): number {
+    return sum(this.#partitions.values(), (partition) => partition.residentBytes)
   }
 
   /** Between turns (invariant 1): one may be under way for an instance that has just been loaded. */

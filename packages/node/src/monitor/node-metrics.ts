@@ -1,0 +1,104 @@
+/**
+ * What a node tells about itself, in Prometheus' text format.
+ *
+ * Everything is read when it is asked for: between two scrapes nothing is measured for it. No name of an instance, a type or a signal becomes a
+ * label: what comes from outside must not decide how many series there are.
+ */
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
+
+import type { CarillonNode } from '../node.ts'
+import type { NodePhase } from './node-phase.ts'
+
+export const METRICS_CONTENT_TYPE = Registry.PROMETHEUS_CONTENT_TYPE
+
+export interface MetricsSource {
+  readonly phase: NodePhase
+  /** Undefined while it opens. */
+  readonly node: CarillonNode | undefined
+}
+
+/** A scrape must not hang where JetStream does. */
+const JOURNAL_MS_MAX = 1000
+
+/** Counters of the engine, with what they count. */
+const COUNTERS = {
+  applied: ['inputs_applied_total', 'Inputs applied'],
+  duplicate: ['inputs_duplicate_total', 'Inputs whose id was known'],
+  ignored: ['inputs_ignored_total', 'Results and timers that nobody waited for any more'],
+  dead: ['inputs_dead_total', 'Inputs that became dead letters'],
+  suspended: ['suspensions_total', 'Times that an instance was suspended'],
+  commits: ['commits_total', 'Transactions of the store'],
+  commitMs: ['commit_seconds_total', 'Time that they took'],
+  turnMs: ['turn_seconds_total', 'Time spent on applying inputs'],
+} as const
+
+const PHASES: readonly NodePhase[] = ['opening', 'catching-up', 'live', 'draining']
+
+/** The registry of one node. `read` is asked at every scrape. */
+export function createNodeMetrics(read: () => MetricsSource): Registry {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const registers = [registry]
+  for (const [field, [name, help]] of Object.entries(COUNTERS) as [keyof typeof COUNTERS, readonly [string, string]][])
+    registry.registerMetric(
+      new Counter({
+        name: `carillon_${name}`,
+        help,
+        registers: [],
+        collect() {
+          const value = read().node?.counts[field]
+          this.reset()
+          if (value !== undefined) this.inc(field.endsWith('Ms') ? value / 1000 : value)
+        },
+      }),
+    )
+  const gauge = (name: string, help: string, value: (node: CarillonNode) => number): Gauge =>
+    new Gauge({
+      name: `carillon_${name}`,
+      help,
+      registers,
+      collect() {
+        const { node } = read()
+        if (node === undefined) this.remove()
+        else this.set(value(node))
+      },
+    })
+  gauge('resident_instances', 'Instances in memory', (node) => node.residents)
+  gauge('resident_bytes', 'Memory that they take, estimated', (node) => node.load.residentBytes)
+  gauge('applied_seq', 'The place in the journal up to which inputs are applied', (node) => node.load.position)
+  gauge(
+    'input_lag_seconds',
+    'How long after it was stored the last input was applied',
+    (node) => node.load.lagMs / 1000,
+  )
+  registry.registerMetric(journalLag(read))
+  registry.registerMetric(phase(read))
+  return registry
+}
+
+function phase(read: () => MetricsSource): Gauge {
+  return new Gauge({
+    name: 'carillon_phase',
+    help: '1 for the phase that the node is in',
+    labelNames: ['phase'],
+    registers: [],
+    collect() {
+      for (const name of PHASES) this.set({ phase: name }, name === read().phase ? 1 : 0)
+    },
+  })
+}
+
+function journalLag(read: () => MetricsSource): Gauge {
+  return new Gauge({
+    name: 'carillon_journal_unapplied',
+    help: 'Inputs of the journal that are not applied yet; absent while the journal cannot be asked',
+    registers: [],
+    async collect() {
+      const { node } = read()
+      const late = new Promise<undefined>((resolve) => setTimeout(resolve, JOURNAL_MS_MAX, undefined).unref())
+      const count = await Promise.race([node?.journalUnapplied().catch(() => undefined), late])
+      if (count === undefined) this.remove()
+      else this.set(count)
+    },
+  })
+}

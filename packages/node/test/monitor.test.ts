@@ -1,0 +1,82 @@
+/** `carillon node --monitor`: probes and metrics over HTTP, from before the node is open until it has drained. */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+
+import { startTestServer, type TestServer } from '../src/testing/nats-process.ts'
+import { type CliProcess, endAll, runCli, startCli, until } from './cli/cli-process.ts'
+import { makeWorkflowFolder, type WorkflowFolder } from './cli/workflow-folder.ts'
+
+let server: TestServer
+let folder: WorkflowFolder
+
+beforeAll(async () => {
+  server = await startTestServer()
+  folder = makeWorkflowFolder()
+})
+afterEach(endAll)
+afterAll(async () => {
+  await server?.stop()
+  folder?.remove()
+})
+
+function startNode(name: string, monitor = '0'): CliProcess {
+  const args = ['node', '--servers', server.url, '--data-dir', folder.file(name), '--monitor', monitor]
+  return startCli([...args, '--workflows', 'workflow.ts'], { cwd: folder.path })
+}
+
+/** Where the node says that it answers. */
+async function urlOf(node: CliProcess): Promise<string> {
+  await node.says('probes and metrics')
+  return /http:\/\/[\d.:]+/.exec(node.stdout + node.stderr)?.[0] ?? ''
+}
+
+const get = async (url: string, init?: RequestInit): Promise<{ status: number; body: string }> => {
+  const response = await fetch(url, init)
+  return { status: response.status, body: await response.text() }
+}
+
+function valueOf(body: string, metric: string): number {
+  return Number(new RegExp(`^${metric.replace(/[{}]/g, '\\$&')} (\\S+)$`, 'm').exec(body)?.[1])
+}
+
+describe('the monitor of a node', () => {
+  it('tells a standby from the live node, counts what is applied, and takes over with it', async () => {
+    const first = startNode('first')
+    await first.says('the node is ready')
+    const firstUrl = await urlOf(first)
+    expect(firstUrl).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/)
+    const second = startNode('second')
+    await second.says('standing by')
+    const secondUrl = await urlOf(second)
+    expect(await get(`${firstUrl}/ready`)).toEqual({ status: 200, body: 'live\n' })
+    expect(await get(`${secondUrl}/live`)).toEqual({ status: 200, body: 'live\n' })
+    expect(await get(`${secondUrl}/ready`)).toEqual({ status: 503, body: 'opening\n' })
+
+    for (let i = 0; i < 3; i++)
+      await runCli(['signal', 'counter', 'a', 'add', '{"n":1}', '--wait', 'applied'], {
+        env: { CARILLON_SERVERS: server.url },
+      })
+    const { body } = await get(`${firstUrl}/metrics`)
+    expect(valueOf(body, 'carillon_inputs_applied_total')).toBe(3)
+    expect(valueOf(body, 'carillon_journal_unapplied')).toBe(0)
+    expect(valueOf(body, 'carillon_applied_seq')).toBeGreaterThanOrEqual(3)
+    expect(valueOf(body, 'carillon_resident_instances')).toBe(1)
+    expect(valueOf(body, 'carillon_phase{phase="live"}')).toBe(1)
+    expect(valueOf(body, 'nodejs_eventloop_lag_seconds')).toBeGreaterThanOrEqual(0)
+    expect(valueOf((await get(`${secondUrl}/metrics`)).body, 'carillon_phase{phase="opening"}')).toBe(1)
+
+    first.signal('SIGKILL')
+    await second.says('the node is ready')
+    await until(async () => (await get(`${secondUrl}/ready`)).status === 200, 'the second node is ready')
+  })
+
+  it('answers only what it knows, to GET only', async () => {
+    const node = startNode('third')
+    const url = await urlOf(node)
+    expect((await get(`${url}/nothing`)).status).toBe(404)
+    expect((await get(`${url}/live`, { method: 'POST', body: 'x' })).status).toBe(405)
+    const other = startNode('fourth', new URL(url).host)
+    expect((await other.end()).stderr).toMatch(
+      /CONFIG_INVALID: cannot listen on 127\.0\.0\.1:\d+ .*give another --monitor/,
+    )
+  })
+})
