@@ -47,7 +47,7 @@ const rollout = implement(Rollout, {
   queries: { state: ({ done, isPaused }) => ({ done: [...done], isPaused }) },
 })
 const Quotes = defineWorkflow('quotes', {
-  signals: { publish: type<void>(), price: type<number>(), order: type<number>() },
+  signals: { publish: type<void>(), price: type<number>(), order: type<number>(), hurry: type<void>() },
   queries: { seen: { output: type<number[]>() } },
   activities: { publish: {} },
 })
@@ -58,6 +58,7 @@ const quotes = implement(Quotes, {
     publish: (ctx) => ctx.activities.publish(),
     price: (ctx, n) => void ctx.state.seen.push(n),
     order: (ctx, n) => void ctx.state.seen.push(-n),
+    hurry: (ctx) => Promise.race([ctx.activities.publish(), ctx.sleep('1 day')]),
   },
   mailbox: { price: { max: 1, overflow: 'latest' }, order: { max: 2, overflow: 'reject' } },
   queries: { seen: ({ seen }) => [...seen] },
@@ -184,6 +185,9 @@ describe('the life of an instance', () => {
     letPublish()
     await handle.signal('publish', undefined, { wait: 'applied' })
     expect(await handle.query('seen')).toEqual([50, -1, -2])
+    // The loser of a race sets no timer any more once its handler is done.
+    await handle.signal('hurry', undefined, { wait: 'applied' })
+    expect(await handle.describe()).toMatchObject({ timers: [] })
   })
 
   it('starts by its rules: update-with-start, terminate what runs, refuse what has closed, wait for a delay', async () => {

@@ -24,6 +24,7 @@ import timersPromises from 'node:timers/promises'
 import tls from 'node:tls'
 
 import { CarillonError } from '../errors.ts'
+import { raceOfWaits } from './race.ts'
 import { currentTurn, type Turn } from './turn.ts'
 
 type AnyFunction = (...args: never[]) => unknown
@@ -49,6 +50,7 @@ export function installGuards(): void {
     (turn.nowMs % 1000) * 1_000_000,
   ])
   guardCrypto()
+  guardRace()
   refuse(globalThis, ['setTimeout', 'setInterval', 'setImmediate'], USE_SLEEP)
   refuse(globalThis, ['fetch'], USE_ACTIVITY)
   refuse(process, ['nextTick'], 'await a ctx call instead')
@@ -103,6 +105,21 @@ function guardCrypto(): void {
     ['randomBytes', 'randomInt', 'randomFill', 'randomFillSync', 'getRandomValues'],
     'use ctx.random or ctx.uuid',
   )
+}
+
+/** Inside a turn a race of waits knows its losers. */
+function guardRace(): void {
+  const holder = Promise as unknown as Holder
+  const original = holder['race'] as AnyFunction
+  replace(holder, 'race', original, function guarded(this: unknown, contenders: never) {
+    if (currentTurn() === undefined || this !== Promise) return Reflect.apply(original, this, [contenders])
+    const given = isIterable(contenders) ? [...contenders] : contenders
+    return (Array.isArray(given) ? raceOfWaits(given) : undefined) ?? Reflect.apply(original, this, [given as never])
+  })
+}
+
+function isIterable(value: unknown): value is Iterable<unknown> {
+  return typeof value === 'object' && value !== null && Symbol.iterator in value
 }
 
 /** Inside a turn the function answers from the turn. */

@@ -130,29 +130,35 @@ export class InstanceContext implements Context {
     return this.#instance.requireTurn().random.uuid()
   }
 
-  async sleep(duration: Duration): Promise<void> {
-    this.#requireUncancelled()
-    await this.#instance.waits.forEffect(startSleep(this.#instance, duration), this.#scope)
+  sleep(duration: Duration): Promise<void> {
+    return promised(() => {
+      this.#requireUncancelled()
+      return this.#instance.waits.forEffect(startSleep(this.#instance, duration), this.#scope) as Promise<void>
+    })
   }
 
-  async sleepUntil(moment: Moment | (() => Moment)): Promise<void> {
-    if (typeof moment === 'function') return sleepUntil(this, moment)
-    this.#requireUncancelled()
-    if (toMomentMs(moment) <= this.now()) return
-    await this.#instance.waits.forEffect(startSleep(this.#instance, { until: moment }), this.#scope)
+  sleepUntil(moment: Moment | (() => Moment)): Promise<void> {
+    return promised(() => {
+      if (typeof moment === 'function') return sleepUntil(this, moment)
+      this.#requireUncancelled()
+      if (toMomentMs(moment) <= this.now()) return Promise.resolve()
+      return this.#instance.waits.forEffect(startSleep(this.#instance, { until: moment }), this.#scope) as Promise<void>
+    })
   }
 
   timer(duration: Duration): WaitTimer {
     return createWaitTimer(this, duration)
   }
 
-  async condition(predicate: () => boolean, timeout?: Timeout): Promise<boolean> {
+  condition(predicate: () => boolean, timeout?: Timeout): Promise<boolean> {
     const instance = this.#instance
-    instance.requireTurn()
-    this.#requireUncancelled()
-    if (predicate()) return true
-    const expiry = timeout === undefined ? undefined : startSleep(instance, timeout)
-    return instance.waits.forCondition(predicate, expiry, this.#scope)
+    return promised(() => {
+      instance.requireTurn()
+      this.#requireUncancelled()
+      if (predicate()) return Promise.resolve(true)
+      const expiry = timeout === undefined ? undefined : startSleep(instance, timeout)
+      return instance.waits.forCondition(predicate, expiry, this.#scope)
+    })
   }
 
   async receive(...names: string[]): Promise<Received<object, never>> {
@@ -271,6 +277,16 @@ export class InstanceContext implements Context {
       message: last ? `more than ${INSTANCE_LIMITS.logLines} log lines in one turn: the rest is dropped` : message,
       fields: last ? undefined : fields,
     })
+  }
+}
+
+/** The very promise of a wait, which knows who listens; what is thrown on the way to it rejects, as in an async function. */
+function promised<T>(wait: () => Promise<T>): Promise<T> {
+  try {
+    return wait()
+  } catch (error) {
+    // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- whatever was thrown
+    return Promise.reject(error)
   }
 }
 

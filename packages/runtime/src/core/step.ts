@@ -25,6 +25,7 @@ import { stepStart } from './step-start.ts'
 import { stepTimer } from './step-timer.ts'
 import { stepUpdate } from './step-update.ts'
 import { drainMicrotasks, enterTurn, leaveTurn, Turn } from './turn.ts'
+import { letGoOfUnheard } from './unheard.ts'
 
 export type TurnResult =
   | { readonly kind: 'applied'; readonly effects: readonly Effect[] }
@@ -64,14 +65,15 @@ function runTurn(instance: Instance, input: Input): TurnResult | Promise<TurnRes
     }
   }
   goOn(instance)
-  if (!instance.unsettled) return endTurn(instance, turn)
+  if (!instance.unsettled && !instance.waits.isFresh) return endTurn(instance, turn)
   return settle(instance).then(() => endTurn(instance, turn))
 }
 
 /** Lets user code run as far as it can: microtasks, conditions that have come true, the close, and again while that woke something. */
 async function settle(instance: Instance): Promise<void> {
-  while (instance.unsettled && instance.poison === undefined) {
+  while ((instance.unsettled || instance.waits.isFresh) && instance.poison === undefined) {
     instance.unsettled = false
+    instance.waits.isFresh = false
     await drainMicrotasks()
     goOn(instance)
   }
@@ -90,6 +92,7 @@ function goOn(instance: Instance): void {
 
 function endTurn(instance: Instance, turn: Turn): TurnResult {
   if (instance.poison === undefined) instance.checkForLostCoroutine()
+  if (instance.poison === undefined) letGoOfUnheard(instance)
   leaveTurn()
   instance.turn = undefined
   if (instance.poison !== undefined) return { kind: 'poisoned', error: instance.poison.error }

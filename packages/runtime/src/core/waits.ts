@@ -1,12 +1,19 @@
-/** What the coroutines of one instance wait for. Every promise that workflow code may await comes from here. */
+/**
+ * What the coroutines of one instance wait for. Every promise that workflow code may await comes from here.
+ *
+ * Invariants
+ * 1. `size` counts the waits that may wake somebody: those that somebody listens to (wait-promise.ts), and those of `receive`.
+ */
 import type { Input } from '../protocol/index.ts'
 import type { EffectId } from './effect.ts'
 import type { Scope } from './scope.ts'
+import { WaitPromise, type Watcher } from './wait-promise.ts'
 
 interface Deferred {
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
   readonly scope: Scope | undefined
+  readonly promise: WaitPromise<unknown>
 }
 
 interface Condition {
@@ -15,6 +22,7 @@ interface Condition {
   readonly reject: (error: unknown) => void
   readonly scope: Scope | undefined
   readonly timeout: EffectId | undefined
+  readonly promise: WaitPromise<boolean>
 }
 
 interface Receiver {
@@ -25,46 +33,58 @@ interface Receiver {
   readonly scope: Scope | undefined
 }
 
-/** Nobody may await it, so a rejection must not count as unhandled. */
-function quiet<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => {})
-  return promise
-}
-
-export class Waits {
+export class Waits implements Watcher {
+  /** A wait was made whose listeners may not have come yet: microtasks have to run. */
+  isFresh = false
   readonly #effects = new Map<EffectId, Deferred>()
   #conditions: Condition[] = []
   #receivers: Receiver[] = []
+  /** How many of the effects and conditions are heard. */
+  #heard = 0
 
-  /** How many waits are open. A coroutine that has not ended although none is open waits for something unknown. */
-  get size(): number {
-    return this.#effects.size + this.#conditions.length + this.#receivers.length
+  /** Told by the promises. */
+  heardChanged(isHeard: boolean): void {
+    this.#heard += isHeard ? 1 : -1
   }
 
-  /** A promise for the result of an effect. Nobody may await it, so a rejection must not count as unhandled. */
+  /** How many open waits may wake somebody. A coroutine that has not ended although there is none waits for something unknown. */
+  get size(): number {
+    return this.#heard + this.#receivers.length
+  }
+
+  /** Whether there are waits that wake nobody. */
+  get hasUnheard(): boolean {
+    return this.#effects.size + this.#conditions.length > this.#heard
+  }
+
+  /** The effects, time-outs of conditions included, whose waits wake nobody. */
+  unheard(): readonly EffectId[] {
+    const effects = [...this.#effects].filter(([, { promise }]) => !promise.isHeard)
+    const conditions = this.#conditions.filter(({ promise }) => !promise.isHeard)
+    return [...effects.map(([id]) => id), ...conditions.flatMap(({ timeout }) => timeout ?? [])]
+  }
+
+  /** A promise for the result of an effect. */
   forEffect(id: EffectId, scope: Scope | undefined): Promise<unknown> {
-    const promise = new Promise((resolve, reject) => this.#effects.set(id, { resolve, reject, scope }))
-    promise.catch(() => {})
-    return promise
+    return this.#make<unknown>((resolve, reject, promise) => this.#effects.set(id, { resolve, reject, scope, promise }))
   }
 
   /** Nobody waits for the effect any more. Its promise stays as it is. */
   forget(id: EffectId): void {
-    this.#effects.delete(id)
+    this.#take(id)
   }
 
   /** Settles the promise of an effect. False when nobody waits for it. */
   settle(id: EffectId, settle: (deferred: Deferred) => void): boolean {
-    const deferred = this.#effects.get(id)
+    const deferred = this.#take(id)
     if (deferred === undefined) return false
-    this.#effects.delete(id)
     settle(deferred)
     return true
   }
 
   forCondition(predicate: () => boolean, timeout: EffectId | undefined, scope: Scope | undefined): Promise<boolean> {
-    return quiet(
-      new Promise((resolve, reject) => this.#conditions.push({ predicate, resolve, reject, timeout, scope })),
+    return this.#make<boolean>((resolve, reject, promise) =>
+      this.#conditions.push({ predicate, resolve, reject, timeout, scope, promise }),
     )
   }
 
@@ -74,7 +94,7 @@ export class Waits {
     const met = this.#conditions.filter((condition) => condition.predicate())
     if (met.length === 0) return undefined
     this.#conditions = this.#conditions.filter((condition) => !met.includes(condition))
-    for (const condition of met) condition.resolve(true)
+    for (const condition of met) this.#closed(condition).resolve(true)
     return met.flatMap(({ timeout }) => timeout ?? [])
   }
 
@@ -83,12 +103,12 @@ export class Waits {
     const expired = this.#conditions.find((condition) => condition.timeout === timeout)
     if (expired === undefined) return false
     this.#conditions = this.#conditions.filter((condition) => condition !== expired)
-    expired.resolve(false)
+    this.#closed(expired).resolve(false)
     return true
   }
 
   forSignal(names: ReadonlySet<string>, scope: Scope | undefined): Promise<Input> {
-    return quiet(new Promise((resolve, reject) => this.#receivers.push({ names, resolve, reject, scope })))
+    return new Promise((resolve, reject) => this.#receivers.push({ names, resolve, reject, scope }))
   }
 
   /** Ends every wait that a cancel of the scope reaches; gives the effects that nobody waits for any more. */
@@ -100,7 +120,8 @@ export class Waits {
     for (const [id] of effects) this.#effects.delete(id)
     this.#conditions = this.#conditions.filter((condition) => !isReached(condition))
     this.#receivers = this.#receivers.filter((receiver) => !isReached(receiver))
-    for (const { reject } of [...effects.map(([, deferred]) => deferred), ...conditions, ...receivers]) reject(error)
+    for (const wait of [...effects.map(([, deferred]) => deferred), ...conditions]) this.#closed(wait).reject(error)
+    for (const { reject } of receivers) reject(error)
     return [...effects.map(([id]) => id), ...conditions.flatMap(({ timeout }) => timeout ?? [])]
   }
 
@@ -111,5 +132,30 @@ export class Waits {
     const [receiver] = this.#receivers.splice(index, 1)
     receiver?.resolve(input)
     return true
+  }
+
+  #make<T>(
+    open: (resolve: (value: T) => void, reject: (error: unknown) => void, promise: WaitPromise<T>) => void,
+  ): Promise<T> {
+    let settlers: [(value: T) => void, (error: unknown) => void] | undefined
+    const promise = new WaitPromise<T>((resolve, reject) => (settlers = [resolve, reject]))
+    if (settlers !== undefined) open(...settlers, promise)
+    WaitPromise.watch(promise, this)
+    this.isFresh = true
+    return promise
+  }
+
+  #take(id: EffectId): Deferred | undefined {
+    const deferred = this.#effects.get(id)
+    if (deferred === undefined) return undefined
+    this.#effects.delete(id)
+    return this.#closed(deferred)
+  }
+
+  /** It is not open any more, so it is not counted. */
+  #closed<Wait extends Deferred | Condition>(wait: Wait): Wait {
+    if (wait.promise.isHeard) this.#heard -= 1
+    WaitPromise.forget(wait.promise)
+    return wait
   }
 }

@@ -61,6 +61,9 @@ const Entity = defineWorkflow('entity', {
   activities: { call: { input: type<number>(), output: type<number>() } },
 })
 
+/** Nobody listens to it. */
+const ignore: (promise: Promise<unknown>) => void = () => {}
+
 const entity = implement(Entity, {
   startOnSignal: true,
   knownIdsMax: 64,
@@ -126,8 +129,15 @@ const entity = implement(Entity, {
       throw new Error('boom')
     },
     async race(ctx, n) {
-      await Promise.race([ctx.activities.call(n), ctx.sleep(n)])
-      ctx.state.log.push('raced')
+      if (n % 3 === 0) ignore(ctx.activities.call(n))
+      if (n % 5 === 0) ignore(ctx.sleep(n))
+      const isRich = (): boolean => ctx.state.sum > 100
+      ctx.state.log.push(
+        await Promise.race([ctx.activities.call(n), ctx.sleep(n), ctx.condition(isRich, n * 2)]).then(
+          (first) => first ?? 'slept',
+          () => 'no',
+        ),
+      )
     },
     async parent(ctx, n) {
       const child = ctx.children.start(Flow, `child-${n}`, undefined, {
