@@ -103,6 +103,7 @@ export class Instance {
       !this.#mainRuns &&
       this.closing === undefined &&
       this.data.renewal === undefined &&
+      this.tasks.size === 0 &&
       this.waits.size === 0
     )
   }

@@ -17,7 +17,9 @@ const Desk = defineWorkflow('desk', {
     keep: type<void>(),
     foreign: type<void>(),
     go: type<void>(),
+    ask: type<void>(),
   },
+  tasks: { sign: { output: type<string>() } },
   activities: { call: { input: type<string>(), output: type<string>() } },
 })
 
@@ -65,6 +67,7 @@ const desk = implement(Desk, {
       await new Promise(() => {})
     },
     go() {},
+    ask: (ctx) => void ctx.state.log.push(ctx.task('sign').token),
   },
 })
 
@@ -114,6 +117,13 @@ describe('waits that nobody listens to', () => {
     await bench.signal('race')
     await bench.result('3.0', 'done')
     expect(bench.instance.isQuiescent).toBe(false)
+  })
+
+  it('are not those of open tasks: who has the token may complete them', async () => {
+    const bench = new InstanceBench(desk)
+    await bench.signal('ask')
+    expect(bench.instance.isQuiescent).toBe(false)
+    expect(bench.instance.tasks.size).toBe(1)
   })
 
   it('stay while code is left that may come to listen', async () => {
