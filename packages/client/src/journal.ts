@@ -51,19 +51,27 @@ export class Journal {
   /**
    * The inputs of one instance, byte for byte, in order, up to the journal's end at the time of the call.
    *
+   * @param patches what `patchesOf` gave: each comes in its place, because the fold of the instance depends on it.
    * @throws INVALID_ID. @throws TIMEOUT when the server gives no answer.
    */
-  async *inputsOf(type: string, id: string, from = 1): AsyncIterableIterator<LogMessage> {
+  async *inputsOf(type: string, id: string, patches: readonly LogMessage[] = []): AsyncIterableIterator<LogMessage> {
     const { typeToken, idToken } = this.#session.targets.of(type, id)
-    const messages = readStored(this.#session, {
-      stream: this.subjects.logStream,
-      filter: this.subjects.logOfInstance(typeToken, idToken),
-      from,
-      limit: undefined,
-      batch: BATCH,
-      what: `the journal of ${formatTarget({ type, id })}`,
-    })
-    for await (const message of messages) yield new StoredInput(message)
+    const filter = this.subjects.logOfInstance(typeToken, idToken)
+    let next = 0
+    for await (const message of this.#read(filter, `the journal of ${formatTarget({ type, id })}`)) {
+      for (let patch = patches[next]; patch !== undefined && patch.seq < message.seq; patch = patches[++next])
+        yield patch
+      yield message
+    }
+  }
+
+  /** What made patches of a type active in a partition, in order. @throws TIMEOUT when the server gives no answer. */
+  async patchesOf(type: string, partition: Partition): Promise<readonly LogMessage[]> {
+    const filter = this.subjects.logOfType(partition, encodeToken(type, 'workflow type'))
+    const messages: LogMessage[] = []
+    for await (const message of this.#read(filter, `the patches of ${type}`))
+      if (this.subjects.parsePatch(message.subject) !== undefined) messages.push(message)
+    return messages
   }
 
   /** The instances of one type and partition of which the journal holds inputs, in the order of their keys. Rejects when there is no answer. */
@@ -75,6 +83,11 @@ export class Journal {
     )
     const keys = Object.keys(state.subjects ?? {}).map((subject) => this.subjects.parseLog(subject)?.key)
     return [...new Set(keys.filter((key) => key !== undefined))].sort()
+  }
+
+  async *#read(filter: string, what: string): AsyncIterableIterator<LogMessage> {
+    const range = { stream: this.subjects.logStream, filter, from: 1, limit: undefined, batch: BATCH, what }
+    for await (const message of readStored(this.#session, range)) yield new StoredInput(message)
   }
 }
 

@@ -84,6 +84,7 @@ export function formatDescription(description: Description): string[] {
     partition: description.partition,
     queued: description.queued,
     mailbox: description.mailbox,
+    'waiting since': description.waitingSince === undefined ? undefined : `seq ${description.waitingSince}`,
     'known ids': description.knownIds,
     activities: description.activities.map(({ name, callId }) => `${name} (${callId})`).join(', ') || undefined,
     timers: description.timers.map(({ name, dueMs }) => `${name} at ${formatTime(dueMs)}`).join(', ') || undefined,

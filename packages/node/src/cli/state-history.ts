@@ -1,6 +1,7 @@
 /** `carillon history --state`: folds an instance again from the journal, and prints its state after every input. */
 import type { Carillon } from '@carillon/client'
 import { CarillonError, type Implementation } from '@carillon/runtime'
+import { encodeToken } from '@carillon/runtime/protocol'
 import { Refold, type RefoldEffect, type RefoldStep } from '@carillon/runtime/replay'
 
 import { beginningOf } from '../journal-beginning.ts'
@@ -38,6 +39,7 @@ export async function printStates(
 ): Promise<void> {
   const implementation = await loadType(type, flags.workflows)
   const { journal } = carillon
+  const partition = journal.subjects.partitionOf(encodeToken(type), encodeToken(id))
   const beginning = await beginningOf(carillon, await journal.bounds(), type, id)
   if (beginning.kind === 'trimmed')
     throw new CarillonError('JOURNAL_BEHIND', `${beginning.reason}: its states cannot be computed from what is left`)
@@ -46,9 +48,10 @@ export async function printStates(
   let before: unknown
   let last: Shown | undefined
   let printed = 0
-  for await (const message of journal.inputsOf(type, id)) {
+  for await (const message of journal.inputsOf(type, id, await journal.patchesOf(type, partition))) {
     if (flags.at !== undefined && message.seq > flags.at) break
     const step = await fold.apply(message)
+    if (step === undefined) continue
     const isSilent = flags.at !== undefined || step.seq < (flags.from ?? 0)
     const state = fold.state()
     last = { ...step, status: fold.status, state, changes: diffStates(before, state), digest: fold.digest() }

@@ -132,6 +132,13 @@ export interface Context<Shape extends ContractShape = ContractShape, State = un
   condition(predicate: () => boolean, timeout?: Timeout): Promise<boolean>
   /** The next signal of these names (of any, without names) that no handler takes, in the journal's order. */
   receive<Name extends SignalNames<Shape> = SignalNames<Shape>>(...names: Name[]): Promise<Received<Shape, Name>>
+  /**
+   * Guards a change of code that may be waiting. False in what began under an earlier build: a handler whose input, or a `run` whose life or renewal,
+   * is in the journal before the patch was; true in all that begins behind it. The same whenever the inputs are folded again.
+   *
+   * @throws UNKNOWN_NAME unless the implementation lists the patch in `patches`.
+   */
+  patched(patch: string): boolean
   /** True once this life was asked to cancel (`cancel` of its handle). */
   readonly cancelled: boolean
   /**

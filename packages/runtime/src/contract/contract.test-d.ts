@@ -393,6 +393,18 @@ implement(Versioned, {
   on: { add: (ctx, n) => void (ctx.state.cents += n) },
 })
 implement(Versioned, {
+  patches: ['rounds'],
+  state: () => ({ cents: 0 }),
+  on: {
+    add(ctx, n) {
+      const isNew: boolean = ctx.patched('rounds')
+      // @ts-expect-error -- a patch has a name
+      ctx.patched()
+      ctx.state.cents += isNew ? Math.round(n) : n
+    },
+  },
+})
+implement(Versioned, {
   version: 2,
   state: () => ({ cents: 0 }),
   // @ts-expect-error -- it must give a state of this version

@@ -1,5 +1,6 @@
 /** The implementation of a workflow type: what runs on the nodes. */
 import { CarillonError } from '../errors.ts'
+import { encodeToken, quote } from '../protocol/index.ts'
 import type { AttributesToSet } from './attributes.ts'
 import type {
   Args,
@@ -82,6 +83,11 @@ interface CommonSpec<Shape extends ContractShape, State, Timers extends string, 
   /** Input ids that each instance remembers, so that a repeat changes nothing; default 10,000, at most 1,000,000. */
   readonly knownIdsMax?: number
   readonly timers?: { readonly [Name in Timers]: TimerSpec<Shape, State, Timers> }
+  /**
+   * Changes that `ctx.patched` guards, by names of your choice. Each becomes active, for what begins from then on, when a node with this build goes
+   * live. One that nothing asks for any more is simply not listed any more.
+   */
+  readonly patches?: readonly string[]
   /** The version of the state's shape, a whole number from 1 (the default). Raise it when states that are stored do not fit the code any more. */
   readonly version?: number
   /**
@@ -149,6 +155,10 @@ export interface Implementation {
   /** Undefined: for ever. */
   readonly retentionMs: number | undefined
   readonly knownIdsMax: number
+  /** Undefined when it declares none. */
+  readonly patches: ReadonlySet<string> | undefined
+  /** Since which sequences patches are active, in the partition that runs this; undefined: from the start, as without any node. */
+  readonly active: ReadonlyMap<string, number> | undefined
   /** Of the state. */
   readonly version: number
   readonly migrate: ((state: unknown, fromVersion: number) => unknown) | undefined
@@ -167,6 +177,8 @@ export interface Implementation {
 
 export const KNOWN_IDS_DEFAULT = 10_000
 export const KNOWN_IDS_MAX = 1_000_000
+/** Declared at once: each becomes an input in every partition. */
+const PATCHES_MAX = 100
 /** More would be a date or a hash, and no count of changes. */
 const STATE_VERSION_MAX = 1_000_000
 
@@ -205,6 +217,8 @@ export function implement<
     ifClosed: loose.ifClosed ?? 'restart',
     retentionMs: loose.retention === undefined ? undefined : toMs(loose.retention),
     knownIdsMax: known,
+    patches: checkPatches(loose.patches, refuse),
+    active: undefined,
     version,
     migrate: loose.migrate?.bind(loose),
     signals: signals as ReadonlyMap<string, Handler>,
@@ -236,6 +250,7 @@ interface LooseSpec {
   readonly ifClosed?: 'restart' | 'fail'
   readonly retention?: Duration
   readonly knownIdsMax?: number
+  readonly patches?: readonly string[]
   readonly version?: number
   readonly migrate?: (state: unknown, fromVersion: number) => unknown
   readonly on?: Readonly<Record<string, unknown>>
@@ -245,6 +260,23 @@ interface LooseSpec {
   readonly queries?: Readonly<Record<string, unknown>>
   readonly timers?: Readonly<Record<string, LooseTimer>>
   readonly run?: (ctx: Context, input: unknown) => unknown
+}
+
+function checkPatches(
+  patches: readonly string[] = [],
+  refuse: (message: string) => never,
+): ReadonlySet<string> | undefined {
+  if (patches.length > PATCHES_MAX) refuse(`declares ${patches.length} patches, over ${PATCHES_MAX}: remove the oldest`)
+  for (const patch of patches) checkPatch(patch, refuse)
+  return patches.length === 0 ? undefined : new Set(patches)
+}
+
+function checkPatch(patch: string, refuse: (message: string) => never): void {
+  try {
+    encodeToken(patch, 'patch')
+  } catch (error) {
+    refuse(`declares the patch ${quote(patch)}: ${error instanceof Error ? error.message : String(error)}`)
+  }
 }
 
 function checkVersion({ version = 1, migrate }: LooseSpec, refuse: (message: string) => never): number {

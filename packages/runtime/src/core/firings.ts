@@ -112,7 +112,7 @@ function begin(instance: Instance, timer: TimerHandler, input: Input, firing: Fi
 }
 
 function jobOf(instance: Instance, timer: TimerHandler, input: Input, firing: Firing): Job {
-  const context = timer.overlap === 'allow' ? new InstanceContext(instance, input.seq) : instance.context
+  const context = timer.overlap === 'allow' ? new InstanceContext(instance, input.seq) : instance.contextOf(input)
   return { input, run: () => timer.run(context, firing) }
 }
 

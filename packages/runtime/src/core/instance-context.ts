@@ -32,6 +32,7 @@ import { childrenOf } from './children.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
 import { toPlainError } from './plain-error.ts'
+import { isPatched } from './patched.ts'
 import { parseRenewal } from './renewal.ts'
 import { Scope } from './scope.ts'
 import { senderTo } from './sender.ts'
@@ -48,13 +49,16 @@ export class InstanceContext implements Context {
   readonly #seq: number | undefined
   /** Undefined where nothing can cancel. */
   readonly #scope: Scope | undefined
+  /** The input with which the coroutine began; where it is undefined, nobody may ask. */
+  readonly #beganSeq: number | undefined
   #activities: ActivityCalls<object> | undefined
   #timers: Readonly<Record<string, TimerControl>> | undefined
   #log: InstanceLog | undefined
   #children: Children | undefined
   #attributes: Attributes | undefined
 
-  constructor(instance: Instance, seq?: number, scope?: Scope) {
+  constructor(instance: Instance, seq?: number, scope?: Scope, beganSeq = seq) {
+    this.#beganSeq = beganSeq
     this.#instance = instance
     this.#seq = seq
     this.#scope = scope
@@ -205,6 +209,11 @@ export class InstanceContext implements Context {
     return CONTINUED_AS_NEW
   }
 
+  patched(patch: string): boolean {
+    const { seq } = this.#instance.requireTurn()
+    return isPatched(this.#instance, patch, this.#beganSeq ?? seq)
+  }
+
   get cancelled(): boolean {
     this.#instance.requireTurn()
     return this.#instance.isCancelled
@@ -226,7 +235,7 @@ export class InstanceContext implements Context {
         () => {},
       )
     try {
-      return await fn(new InstanceContext(instance, this.#seq, scope))
+      return await fn(new InstanceContext(instance, this.#seq, scope, this.#beganSeq))
     } finally {
       if (expiry !== undefined) dropSleep(instance, expiry)
     }

@@ -73,6 +73,8 @@ export class Instance {
   readonly #beside = new Set<Job>()
   #queue: Job[] = []
   #mainRuns = false
+  /** With which input it began. */
+  #mainSeq = 0
   /** The scope of `run`, while it runs. */
   mainScope: Scope | undefined
   /** Whether this life was asked to cancel. */
@@ -108,6 +110,13 @@ export class Instance {
     )
   }
 
+  /** The input with which the oldest handler or `run` in it began that is not over; undefined when there is none. */
+  get waitingSince(): number | undefined {
+    const jobs = [...(this.#slot === undefined ? [] : [this.#slot]), ...this.#beside, ...this.#queue]
+    const seqs = [...jobs.map(({ input }) => input.seq), ...(this.#mainRuns ? [this.#mainSeq] : [])]
+    return seqs.length === 0 ? undefined : Math.min(...seqs)
+  }
+
   get queued(): number {
     return this.#queue.length
   }
@@ -121,6 +130,12 @@ export class Instance {
       )
     }
     return this.turn
+  }
+
+  /** The `ctx` of a handler that takes its turn. Where the type has patches each one has its own, which knows when it began. */
+  contextOf({ seq }: Input): InstanceContext {
+    if (this.implementation.patches === undefined) return this.context
+    return new InstanceContext(this, undefined, undefined, seq)
   }
 
   emit(effect: Effect): void {
@@ -185,7 +200,8 @@ export class Instance {
     // Whatever belongs to an earlier life of the instance is told apart by the waits it was born with.
     const life = this.waits
     this.mainScope = new Scope()
-    const context = new InstanceContext(this, undefined, this.mainScope)
+    this.#mainSeq = this.requireTurn().seq
+    const context = new InstanceContext(this, undefined, this.mainScope, this.#mainSeq)
     this.#call(
       () => main(context, input),
       (result) => {

@@ -5,6 +5,7 @@
  * | ------ | ----------------------------------------------- | -------------------------------------------------- |
  * | meta   | `position/<p>`                                  | the last applied seq of the partition, as msgpack  |
  * | meta   | `count/<p>/<type>`                              | instances of each status, by the status's code     |
+ * | meta   | `patch/<p>/<type>/<patch>`                      | the seq since which the patch is active            |
  * | record | `<p>/<type>.<id>`                               | an instance: summary and last quiescent data       |
  * | tail   | `<p>/<type>.<id>/<seq>`                         | an input that the data of the record does not hold |
  * | ids    | `<p>/<type>.<id>/<block>`                       | 64 known ids                                       |
@@ -12,7 +13,7 @@
  * | effect | `<p>/<seq>.<index>/<type>.<id>`                 | a pending activity, send or dead letter            |
  * | index  | `<p>/<type>/<attribute>/<value>/<id>`           | a byte: the status of the instance                 |
  */
-import type { InstanceKey, Partition } from '../protocol/index.ts'
+import { decodeToken, type InstanceKey, type Partition, type Token } from '../protocol/index.ts'
 import type { Range } from '../ports/index.ts'
 import type { EffectId } from './effect.ts'
 
@@ -42,6 +43,20 @@ export function typeOfCountKey(text: string): string {
 
 export function countRange(partition: Partition): Range {
   return { from: `count/${part(partition)}/`, to: `count/${part(partition)}${BEHIND_SLASH}` }
+}
+
+export function patchKey(partition: Partition, type: Token, patch: Token): string {
+  return `patch/${part(partition)}/${type}/${patch}`
+}
+
+export function parsePatchKey(key: string): { readonly type: string; readonly patch: string } {
+  const [, , type = '', patch = ''] = key.split('/')
+  return { type, patch: decodeToken(patch) }
+}
+
+/** The active patches of a partition. */
+export function patchRange(partition: Partition): Range {
+  return { from: `patch/${part(partition)}/`, to: `patch/${part(partition)}${BEHIND_SLASH}` }
 }
 
 export function recordKey(partition: Partition, key: InstanceKey): string {

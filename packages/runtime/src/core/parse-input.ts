@@ -10,6 +10,7 @@ import {
   PAYLOAD_BYTES_MAX,
   PROTOCOL_VERSION,
   type Subjects,
+  type Token,
   checkInputId,
 } from '../protocol/index.ts'
 import type { LogMessage } from '../ports/index.ts'
@@ -17,6 +18,8 @@ import { CarillonError, type ErrorData, toErrorData } from '../errors.ts'
 
 export type ParsedInput =
   | { readonly kind: 'input'; readonly partition: Partition; readonly key: InstanceKey; readonly input: Input }
+  /** A build that declares this patch of a type has gone live here: it is active for what begins from now on. */
+  | { readonly kind: 'patch'; readonly partition: Partition; readonly type: Token; readonly patch: string }
   /** Not addressed to any instance: a subject that is none of ours. */
   | { readonly kind: 'malformed'; readonly reason: ErrorData }
   /** Addressed, but not acceptable: dead-lettered without reaching the instance. */
@@ -31,10 +34,12 @@ export type ParsedInput =
 export function parseInput(subjects: Subjects, message: LogMessage): ParsedInput {
   const subject = subjects.parseLog(message.subject)
   if (subject === undefined)
-    return {
-      kind: 'malformed',
-      reason: { code: 'INVALID_ID', message: 'the subject is not that of an input: see docs/protocol.md' },
-    }
+    return (
+      subjects.parsePatch(message.subject) ?? {
+        kind: 'malformed',
+        reason: { code: 'INVALID_ID', message: 'the subject is not that of an input: see docs/protocol.md' },
+      }
+    )
   const input: Input = {
     seq: message.seq,
     timeMs: message.timeMs,

@@ -33,7 +33,7 @@ export function receiveSignal(instance: Instance, input: Input, name: string, ra
   if (handler === undefined && !instance.isBehindClose(input.seq))
     return post(instance, asSignal(input, name, raw), policy)
   const isBeside = handler !== undefined && concurrent.has(name)
-  const context = isBeside ? new InstanceContext(instance, input.seq) : instance.context
+  const context = isBeside ? new InstanceContext(instance, input.seq) : instance.contextOf(input)
   const run = (): unknown => discard(handler?.(context, payload.value))
   if (policy === undefined) return isBeside ? instance.startBeside({ input, run }) : instance.enqueue({ input, run })
   const job: Job = { input, run, signal: name, asSignal: () => asSignal(input, name, raw) }

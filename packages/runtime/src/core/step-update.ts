@@ -20,7 +20,7 @@ export function stepUpdate(instance: Instance, input: Input): void {
 /** An update whose name is known and whose payload fits. */
 interface ParsedUpdate {
   readonly ok: true
-  readonly run: () => unknown
+  readonly run: (input: Input) => unknown
 }
 
 /** Looks at an update before anything happens because of it. */
@@ -38,22 +38,23 @@ export function parseUpdate(
   if (!payload.ok) return payload
   const finish = (value: unknown): unknown =>
     keepable(validate(schemas?.output, value, `the output of update ${name}`), name)
-  return { ok: true, run: () => runUpdate(instance, handler, payload.value, finish) }
+  return { ok: true, run: (input) => runUpdate(instance, input, handler, payload.value, finish) }
 }
 
 /** Runs the update in its turn; `input` is what carried it. */
 export function enqueueUpdate(instance: Instance, input: Input, { run }: ParsedUpdate): void {
-  instance.enqueue({ input, run, isUpdate: true })
+  instance.enqueue({ input, run: () => run(input), isUpdate: true })
 }
 
 function runUpdate(
   instance: Instance,
+  input: Input,
   { validate: check, run }: UpdateHandler,
   payload: unknown,
   finish: (value: unknown) => unknown,
 ): unknown {
   if (check !== undefined) reject(() => check(instance.data.state, payload))
-  const value = run(instance.context, payload)
+  const value = run(instance.contextOf(input), payload)
   return value instanceof Promise ? value.then(finish) : finish(value)
 }
 

@@ -29,6 +29,7 @@ import {
   encodeToken,
   encodeValue,
   HEADERS,
+  NO_BYTES,
   type Input,
   type InstanceKey,
   type Outcome,
@@ -77,6 +78,8 @@ export interface EngineOptions {
   readonly onFailed: (error: unknown) => void
   readonly limits?: Partial<EngineLimits>
   readonly reach?: ReachFailpoint
+  /** Whether a patch that the implementations declare may become active; all when absent. For tests. */
+  readonly announces?: (patch: string) => boolean
 }
 
 /** Counted since the start. */
@@ -324,6 +327,7 @@ export class Engine {
     this.#refill(this.#pending.values())
     this.#refillSends()
     logger.info({ seq: this.#readSeq }, 'caught up: effects go out')
+    this.#background(this.#announcePatches())
     this.#reportCaughtUp()
   }
 
@@ -506,6 +510,14 @@ export class Engine {
   async #storeFiring(partition: PartitionNumber, { key, effect, dueMs }: TimerRow, name: string): Promise<void> {
     const subject = this.#options.subjects.logOfKey(partition, key, 'timer', encodeToken(name))
     await this.#append(subject, { [HEADERS.id]: `${effect}:timer`, ...MSGPACK }, encodeValue({ effect, dueMs }))
+  }
+
+  /** The deployment as an input: what begins behind it may go by this build's new ways, on every node and whenever it is folded again. */
+  async #announcePatches(): Promise<void> {
+    const { subjects, announces = () => true } = this.#options
+    for (const [number, partition] of this.#partitions)
+      for (const { type, patch } of [...partition.missingPatches()].filter((missing) => announces(missing.patch)))
+        await this.#append(subjects.patch(number, type, encodeToken(patch, 'patch')), {}, NO_BYTES)
   }
 
   /** Stores a message; while the journal cannot be written, tries again for as long as the engine runs. */

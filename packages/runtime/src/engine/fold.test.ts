@@ -317,11 +317,33 @@ const KEYS = [
   'clock.e',
   'clock.f',
 ] as const satisfies readonly InstanceKey[]
-/** The build after that: its states have one part more, and `migrate` adds it to those of the first one. */
+/**
+ * The build after that: its states have one part more, and `migrate` adds it to those of the first one. What begins behind its patch says so, and
+ * waits first.
+ */
 function nextBuildOf(build: Implementation): Implementation {
   const grow = (state: unknown): unknown => ({ ...(state as object), generation: 2 })
-  return { ...build, version: 2, migrate: grow, createState: (input) => grow(build.createState(input)) }
+  const later = (name: string, handler: (ctx: Context, payload: unknown) => unknown) => {
+    return (ctx: Context, payload: unknown): unknown => {
+      if (!ctx.patched(PATCH)) return handler(ctx, payload)
+      patchedTurns += 1
+      const { log } = ctx.state as { log: unknown[] }
+      log.push(['patched', name])
+      return name === 'act' || name === 'run' ? ctx.sleep(1).then(() => handler(ctx, payload)) : handler(ctx, payload)
+    }
+  }
+  return {
+    ...build,
+    version: 2,
+    patches: new Set([PATCH]),
+    migrate: grow,
+    createState: (input) => grow(build.createState(input)),
+    signals: new Map([...build.signals].map(([name, handler]) => [name, later(name, handler)])),
+    main: build.main && later('run', build.main),
+  }
 }
+const PATCH = 'later'
+let patchedTurns = 0
 const FIRST_BUILD = new Map<string, Implementation>([
   ['entity', entity],
   ['flow', flow],
@@ -353,6 +375,11 @@ class Fold {
   }
 
   async apply({ key, input }: Keyed): Promise<void> {
+    if (input.name === PATCH) {
+      const type = typeTokenOf(key)
+      const parsed = { kind: 'patch', partition: PARTITION, type, patch: PATCH } as const
+      return this.partition.apply(input.seq, '', parsed, () => input)
+    }
     await this.partition.apply(input.seq, '', { kind: 'input', partition: PARTITION, key, input }, () => input)
   }
 
@@ -460,8 +487,8 @@ const move: fc.Arbitrary<Move> = fc.record({
 })
 
 /** The inputs that a program of moves comes to: results and firings are those that the instances then wait for. */
-async function inputsOf(moves: readonly Move[], canForget = true): Promise<readonly Keyed[]> {
-  const fold = new Fold()
+async function inputsOf(moves: readonly Move[], canForget = true, patchAt?: number): Promise<readonly Keyed[]> {
+  const fold = new Fold(new MemoryDisk(), patchAt === undefined ? FIRST_BUILD : NEXT_BUILD)
   const inputs: Keyed[] = []
   let timeMs = 1_000_000
   const push = async (
@@ -482,7 +509,9 @@ async function inputsOf(moves: readonly Move[], canForget = true): Promise<reado
   await push('entity.a', 'signal', 'brood', 1)
   await push('entity.a', 'signal', 'ask', 2)
   await push('entity.b', 'signal', 'parent', moves.length)
+  let index = 0
   for (const { instance, what, argument, id, laterMs } of moves) {
+    if (index++ === patchAt) for (const type of FIRST_BUILD.keys()) await push(`${type}.x`, 'admin', PATCH, undefined)
     const key = KEYS[instance] as InstanceKey
     timeMs += laterMs
     const inputId = id === undefined ? undefined : `id-${id}`
@@ -672,28 +701,38 @@ describe('the fold', () => {
     )
   })
 
-  it('G4: goes on under a new build with states migrated at any place as if that had folded everything (state version)', async () => {
+  it('G4: goes on under a new build at any place as if that had folded everything (state version, patch)', async () => {
     let migrated = 0
     await fc.assert(
-      fc.asyncProperty(moves, fc.nat(60), fc.boolean(), fc.boolean(), async (program, place, isInOrder, commits) => {
-        const inputs = await inputsOf(program)
-        const fold = new Fold()
-        const at = place % inputs.length
-        for (const [index, input] of inputs.entries()) {
-          if (index === at) {
-            await fold.deploy(NEXT_BUILD, isInOrder)
-            if (fold.partition.position > 0) migrated += 1
-            for (const again of inputs.slice(0, at))
-              if (again.input.seq > fold.partition.position) await fold.apply(again)
+      fc.asyncProperty(
+        moves,
+        fc.nat(60),
+        fc.nat(60),
+        fc.boolean(),
+        fc.boolean(),
+        async (program, place, patchAt, isInOrder, commits) => {
+          const inputs = await inputsOf(program, true, patchAt % program.length)
+          const patchSeq = inputs.find(({ input }) => input.name === PATCH)?.input.seq ?? 0
+          const fold = new Fold()
+          const at = place % (patchSeq / SEQ_STEP)
+          for (const [index, input] of inputs.entries()) {
+            if (index === at) {
+              await fold.deploy(NEXT_BUILD, isInOrder)
+              if (fold.partition.position > 0) migrated += 1
+              for (const again of inputs.slice(0, at))
+                if (again.input.seq > fold.partition.position) await fold.apply(again)
+            }
+            await fold.apply(input)
+            if (commits && index % 3 === 0) await fold.commit()
+            if (commits && index % 7 === 0) fold.partition.passivate(() => false)
           }
-          await fold.apply(input)
-          if (commits && index % 3 === 0) await fold.commit()
-        }
-        expect(await fold.outcome()).toEqual(await foldOnce(inputs, NEXT_BUILD))
-      }),
+          expect(await fold.outcome()).toEqual(await foldOnce(inputs, NEXT_BUILD))
+        },
+      ),
       { numRuns: 80 },
     )
     expect(migrated).toBeGreaterThan(20)
+    expect(patchedTurns).toBeGreaterThan(100)
   })
 
   it('G3: is not changed by repeats of inputs, at any later point, in memory or not', async () => {

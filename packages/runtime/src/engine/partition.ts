@@ -23,6 +23,7 @@ import {
   refusedChild,
   timerKey,
   toPlainError,
+  withActivePatches,
 } from '../core/index.ts'
 import { CarillonError, type ErrorData } from '../errors.ts'
 import type { OrderedStore, Write } from '../ports/index.ts'
@@ -34,9 +35,11 @@ import {
   type Partition as PartitionNumber,
   parseAsker,
   parseKey,
+  type Token,
   typeTokenOf,
 } from '../protocol/index.ts'
 import { type DeadLetter, decodePending, encodePending, type OutgoingSend } from './pending-effect.ts'
+import { PartitionPatches } from './partition-patches.ts'
 import { Resident } from './resident.ts'
 import { StatusCounts } from './status-counts.ts'
 
@@ -66,6 +69,7 @@ export class Partition {
   readonly number: PartitionNumber
   /** As of the last batch that was collected. */
   readonly counts: StatusCounts
+  readonly #patches: PartitionPatches
   readonly #store: OrderedStore
   readonly #implementations: ReadonlyMap<string, Implementation>
   readonly #sink: PartitionSink
@@ -81,7 +85,10 @@ export class Partition {
   constructor({ number, store, implementations, sink }: PartitionOptions) {
     this.number = number
     this.#store = store
-    this.#implementations = implementations
+    this.#patches = new PartitionPatches(store, number)
+    this.#implementations = new Map(
+      [...implementations].map(([type, build]) => [type, withActivePatches(build, this.#patches.of(type))]),
+    )
     this.#sink = sink
     this.counts = new StatusCounts(store, number)
     this.#position = readPosition(store, number)
@@ -122,6 +129,7 @@ export class Partition {
     this.#position = seq
     if (parsed.kind === 'malformed')
       return this.#bury(undefined, { kind: 'dead', id: `${seq}.0`, input: malformed(), reason: parsed.reason }, subject)
+    if (parsed.kind === 'patch') return this.#activate(parsed.type, parsed.patch, seq)
     const { key, input } = parsed
     if (parsed.kind === 'refused') return this.#refuse(key, input, parsed.reason)
     const implementation = this.#implementations.get(typeTokenOf(key))
@@ -209,6 +217,18 @@ export class Partition {
     if (value === undefined) return
     const effect = decodePending(value)
     if (effect.kind === 'send' && effect.target === target) this.effectDone(key, id)
+  }
+
+  /** Patches that this build declares and the journal has not shown. */
+  *missingPatches(): Iterable<{ readonly type: Token; readonly patch: string }> {
+    for (const [type, { patches }] of this.#implementations)
+      for (const patch of patches ?? []) if (!this.#patches.of(type).has(patch)) yield { type: type as Token, patch }
+  }
+
+  #activate(type: Token, patch: string, seq: number): void {
+    const write = this.#patches.activate(type, patch, seq)
+    if (write === undefined) this.#sink.count('ignored')
+    else this.#write(write)
   }
 
   #load(key: InstanceKey, implementation: Implementation): Resident | Promise<Resident> {

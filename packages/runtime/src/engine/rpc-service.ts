@@ -310,6 +310,7 @@ function describe(partition: Partition, resident: Resident, store: OrderedStore)
     queued: suspension === undefined ? instance.queued : resident.parked(store).length,
     knownIds: data.known.size,
     ...(data.attributes === undefined ? {} : { attributes: data.attributes }),
+    ...(instance.waitingSince === undefined ? {} : { waitingSince: instance.waitingSince }),
     ...(suspension === undefined ? {} : { suspended: suspension }),
     ...(data.phase.kind === 'closed'
       ? { closed: { seq: data.phase.seq, timeMs: data.phase.timeMs, outcome: data.phase.outcome } }

@@ -114,6 +114,8 @@ export interface Description {
   readonly knownIds: number
   /** Absent when none is set. */
   readonly attributes?: Readonly<Record<string, AttributeValue>>
+  /** Present while a handler or `run` is not over: the input with which the oldest of them began. */
+  readonly waitingSince?: number
   /** Present when suspended: the input that the instance stands at, and why. */
   readonly suspended?: { readonly seq: number; readonly error: ErrorData }
   /** Present when closed. */

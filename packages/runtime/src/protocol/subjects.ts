@@ -34,6 +34,16 @@ export interface LogSubject {
   readonly name: string
 }
 
+export interface PatchSubject {
+  readonly kind: 'patch'
+  readonly partition: Partition
+  readonly type: Token
+  readonly patch: string
+}
+
+/** In place of an instance's id. `$` is escaped in every token. */
+const OF_TYPE = '$type'
+
 /** Parsed subjects that are remembered: 8192 of at most 4 KiB. */
 const PARSED_MAX = 8192
 
@@ -105,6 +115,32 @@ export class Subjects {
   logOfKey(partition: Partition, key: InstanceKey, kind: InputKind, name: Token | undefined): string {
     const head = `${this.#logPrefix}${partition}.${key}.${kind}`
     return name === undefined ? head : `${head}.${name}`
+  }
+
+  /**
+   * Says that a patch of a type is active in a partition from here on. `$type` is no token of an instance: nothing that names one can come to this
+   * subject, nor can the public door.
+   */
+  patch(partition: Partition, type: Token, patch: Token): string {
+    return `${this.#logPrefix}${partition}.${type}.${OF_TYPE}.patch.${patch}`
+  }
+
+  /** The journal's filter of what concerns one type in a partition as a whole. */
+  logOfType(partition: Partition, type: Token): string {
+    return `${this.#logPrefix}${partition}.${type}.${OF_TYPE}.>`
+  }
+
+  /** Parses what `patch` gives; undefined for every other subject. */
+  parsePatch(subject: string): PatchSubject | undefined {
+    if (!subject.startsWith(this.#logPrefix)) return undefined
+    const [partition = '', type = '', ofType, kind, patch = '', ...rest] = subject
+      .slice(this.#logPrefix.length)
+      .split('.')
+    const number = Number(partition)
+    if (ofType !== OF_TYPE || kind !== 'patch' || rest.length > 0 || !isCanonical(type)) return undefined
+    if (String(number) !== partition || !(number >= 0 && number < this.#partitions)) return undefined
+    const name = tryDecode(patch)
+    return name === undefined ? undefined : { kind: 'patch', partition: number as Partition, type, patch: name }
   }
 
   /** The public door of a signal. */

@@ -58,7 +58,7 @@ async function refold(
   const filter = world.subjects.logOfInstance(encodeToken('box'), encodeToken(id)).slice(0, -1)
   const steps: RefoldStep[] = []
   for (const message of world.log.messages)
-    if (message.subject.startsWith(filter)) steps.push(await fold.apply(message))
+    if (message.subject.startsWith(filter)) steps.push((await fold.apply(message)) ?? expect.fail('no input'))
   return { fold, steps }
 }
 
@@ -116,7 +116,7 @@ describe('a re-fold', () => {
     await world.settled()
     const fold = new Refold({ subjects: world.subjects, implementation: box(false), id: 'a' })
     const steps: RefoldStep[] = []
-    for (const message of world.log.messages) steps.push(await fold.apply(message))
+    for (const message of world.log.messages) steps.push((await fold.apply(message)) ?? expect.fail('no input'))
     expect(steps.map(({ outcome }) => outcome)).toEqual(['applied', 'suspended', 'parked'])
     expect(steps[1]?.error).toMatchObject({ code: 'HANDLER_FAILED', message: 'boom' })
     expect(fold).toMatchObject({ status: 'suspended', seq: 1, suspension: { seq: poison } })

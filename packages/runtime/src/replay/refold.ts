@@ -20,6 +20,7 @@ import {
   type InstanceKey,
   type InstanceStatus,
   type Subjects,
+  typeTokenOf,
 } from '../protocol/index.ts'
 import { MemoryStore } from '../testing/memory-store.ts'
 import { type RefoldEffect, type RefoldOutcome, RefoldSink } from './refold-effects.ts'
@@ -68,10 +69,22 @@ export class Refold {
     this.#partition.unmute()
   }
 
-  /** Applies the next input of the instance. @throws INVALID_ID when the message is none of its inputs. */
-  async apply(message: LogMessage): Promise<RefoldStep> {
+  /**
+   * Applies the next input of the instance; or what makes a patch of its type active, which gives no step.
+   *
+   * @throws INVALID_ID when the message is neither.
+   */
+  async apply(message: LogMessage): Promise<RefoldStep | undefined> {
     const parsed = parseInput(this.#subjects, message)
-    if (parsed.kind === 'malformed' || parsed.key !== this.key)
+    if (
+      parsed.kind === 'patch' &&
+      parsed.type === typeTokenOf(this.key) &&
+      parsed.partition === this.#partition.number
+    ) {
+      await this.#partition.apply(message.seq, message.subject, parsed, neverMalformed)
+      return undefined
+    }
+    if (parsed.kind === 'malformed' || parsed.kind === 'patch' || parsed.key !== this.key)
       throw new CarillonError('INVALID_ID', `the message at seq ${message.seq} is not an input of ${this.key}`)
     const { input } = parsed
     // A turn begins when nothing of the host waits (turn.ts, invariant 1).
@@ -119,4 +132,8 @@ export class Refold {
     await this.#store.commit(writes)
     this.#partition.committed()
   }
+}
+
+function neverMalformed(): never {
+  throw new TypeError('a message that is not malformed is asked for as if it were')
 }

@@ -44,6 +44,7 @@ export interface LifeOptions {
   readonly partitions?: readonly Partition[]
   readonly gate?: MemoryStoreOptions['gate']
   readonly reach?: ReachFailpoint
+  readonly announces?: (patch: string) => boolean
 }
 
 export interface SendOptions {
@@ -119,7 +120,15 @@ export class EngineWorld {
   }
 
   /** Starts an engine. Throws as `Engine.start`. */
-  async open({ implementations, activities = [], limits, partitions, gate, reach }: LifeOptions): Promise<void> {
+  async open({
+    implementations,
+    activities = [],
+    limits,
+    partitions,
+    gate,
+    reach,
+    announces,
+  }: LifeOptions): Promise<void> {
     const store = new MemoryStore({ disk: this.disk, ...(gate === undefined ? {} : { gate }) })
     this.#life = undefined
     this.failures.length = 0
@@ -136,6 +145,7 @@ export class EngineWorld {
       },
       ...(limits === undefined ? {} : { limits }),
       ...(reach === undefined ? {} : { reach }),
+      ...(announces === undefined ? {} : { announces }),
     })
     const life: Life = { isOver: false, readers: [], store, engine }
     this.#life = life

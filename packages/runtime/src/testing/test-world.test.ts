@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 
-import { defineWorkflow, implement, NonRetryable, type, UpdateRejected } from '../index.ts'
+import { defineWorkflow, implement, implementActivities, NonRetryable, type, UpdateRejected } from '../index.ts'
 import { mockActivities, TestWorld, type TestWorldOptions } from './index.ts'
 
 const Account = defineWorkflow('account', {
@@ -332,5 +332,60 @@ describe('crashBetweenTurns', () => {
     }
     expect(await count(false)).toBe(3)
     expect(await count(true)).toBe(6)
+  })
+})
+
+describe('builds', () => {
+  const Cart = defineWorkflow('cart', {
+    signals: { order: type<string>() },
+    queries: { log: { output: type<readonly string[]>() } },
+    activities: { pay: { input: type<string>() } },
+  })
+  const buildOf = (patches: readonly string[]) =>
+    implement(Cart, {
+      startOnSignal: true,
+      patches,
+      state: () => ({ log: [] as string[] }),
+      on: {
+        async order(ctx, what) {
+          if (patches.includes('check') && ctx.patched('check')) ctx.state.log.push(`checked ${what}`)
+          await ctx.sleep('1 minute')
+          await ctx.activities.pay(what)
+          ctx.state.log.push(`paid ${what}`)
+        },
+      },
+      queries: { log: ({ log }) => log },
+    })
+  const activities = [implementActivities(Cart, { pay: () => {} })]
+  const [first, next] = [buildOf([]), buildOf(['check'])]
+
+  it.each([false, true])(
+    'deploys another build in the middle of everything: what waits goes its old way, what begins goes the new one (crashes: %s)',
+    async (crashBetweenTurns) => {
+      await using world = await TestWorld.open({ workflows: [first], activities, crashBetweenTurns })
+      const cart = world.workflow(Cart, 'c')
+      await cart.signal('order', 'one')
+      await cart.signal('order', 'two')
+      await world.deploy({ workflows: [next] })
+      await cart.signal('order', 'three')
+      await world.skip('1 hour')
+      expect(await cart.query('log')).toEqual(['paid one', 'paid two', 'checked three', 'paid three'])
+    },
+  )
+
+  it.each([
+    [undefined, ['checked one', 'paid one']],
+    [[], ['paid one']],
+    [['check'], ['checked one', 'paid one']],
+  ])('have the patches that are asked for active from the start: %o', async (patches, log) => {
+    await using world = await TestWorld.open({
+      workflows: [next],
+      activities,
+      ...(patches === undefined ? {} : { patches }),
+    })
+    const cart = world.workflow(Cart, 'c')
+    await cart.signal('order', 'one')
+    await world.skip('1 hour')
+    expect(await cart.query('log')).toEqual(log)
   })
 })

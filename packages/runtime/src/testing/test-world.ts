@@ -56,6 +56,8 @@ export interface TestWorldOptions {
   readonly partitions?: number
   /** Default `carillon`, as everywhere: the first token of the public door. */
   readonly namespace?: string
+  /** Patches that are active from the start; default: all that the workflows declare. An empty list tests what began before them. */
+  readonly patches?: readonly string[]
   /** When the world begins, milliseconds since the epoch. */
   readonly startMs?: number
   /** How long time stands still for one attempt of an activity, in milliseconds of the host; it may hang. Default 5000. */
@@ -76,7 +78,7 @@ export interface WorldTask extends OpenTaskRow {
 class Crash extends Error {}
 
 export class TestWorld {
-  readonly #options: TestWorldOptions
+  #options: TestWorldOptions
   readonly #world: EngineWorld
   readonly #drive: WorldDrive
   readonly #activities: RunningActivities
@@ -263,6 +265,21 @@ export class TestWorld {
     await this.#drive.quiet()
   }
 
+  /**
+   * Another build, in the middle of everything: ends the engine as `crash` does, and opens one with other workflows. Its patches become active for what
+   * begins from then on.
+   *
+   * @throws INVALID_DEFINITION as `open`.
+   */
+  async deploy(build: Pick<TestWorldOptions, 'workflows' | 'activities' | 'patches'>): Promise<void> {
+    this.#throwIfClosed()
+    const { patches: _, ...options } = this.#options
+    checkWorkflows({ ...options, ...build })
+    await this.#drive.quiet()
+    this.#options = { ...options, ...build }
+    await this.crash()
+  }
+
   /** Ends the world. */
   async close(): Promise<void> {
     if (this.#isClosed) return
@@ -398,9 +415,10 @@ export class TestWorld {
     const life: Life = { isOver: false }
     this.#life = life
     this.#isLive = false
-    const { workflows, activities = [] } = this.#options
+    const { workflows, activities = [], patches } = this.#options
     await this.#world.open({
       implementations: workflows,
+      ...(patches === undefined ? {} : { announces: (patch: string) => patches.includes(patch) }),
       activities: this.#activities.of(activities, life),
       reach: (point) => this.#reached(point, life),
     })
