@@ -24,6 +24,7 @@ export type { AnyShape } from './target.ts'
 export type { TaskDeedOptions, TaskFailure } from './tasks.ts'
 export {
   type Accepted,
+  type DescribeOptions,
   type NamedSignal,
   type NamedUpdate,
   type ReadOptions,

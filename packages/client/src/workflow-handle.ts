@@ -70,6 +70,11 @@ export interface ReadOptions {
   readonly timeoutMs?: number | undefined
 }
 
+export interface DescribeOptions extends ReadOptions {
+  /** The whole state with it, if it has at most 512 KiB. Default false. */
+  readonly state?: boolean | undefined
+}
+
 /** A durable input. */
 export interface Accepted {
   /** Its place in the journal. */
@@ -246,8 +251,10 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
   }
 
   /** What is known of the instance. Throws as `query`. */
-  async describe(options: ReadOptions = {}): Promise<Description> {
-    const ask = (minSeq: number) => ({ op: 'describe', key: this.#target.key, minSeq }) as const
+  async describe(options: DescribeOptions = {}): Promise<Description> {
+    const { state = false } = options
+    const ask = (minSeq: number) =>
+      ({ op: 'describe', key: this.#target.key, minSeq, ...(state ? { state } : {}) }) as const
     return (await this.#read(`describe of ${formatTarget(this.#target)}`, options, ask)) as Description
   }
 

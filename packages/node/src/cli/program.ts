@@ -11,6 +11,7 @@ import { addHealthCommand } from './health-command.ts'
 import { addListCommands } from './list-commands.ts'
 import { addNodeCommand } from './node-command.ts'
 import { addReadCommands } from './read-commands.ts'
+import { addReplayCommand } from './replay-command.ts'
 import { addSendCommands } from './send-commands.ts'
 import { addTaskCommands } from './task-commands.ts'
 
@@ -36,6 +37,7 @@ export function createProgram(): Command {
   addNodeCommand(program)
   addSendCommands(program)
   addReadCommands(program)
+  addReplayCommand(program)
   addListCommands(program)
   addTaskCommands(program)
   addDeadCommands(program)

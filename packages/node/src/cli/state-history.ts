@@ -2,10 +2,11 @@
 import type { Carillon } from '@carillon/client'
 import { CarillonError, type Implementation } from '@carillon/runtime'
 import { encodeToken } from '@carillon/runtime/protocol'
-import { Refold, type RefoldEffect, type RefoldStep } from '@carillon/runtime/replay'
+import { Refold, type RefoldStep } from '@carillon/runtime/replay'
 
 import { beginningOf } from '../journal-beginning.ts'
 import { loadWorkflows } from '../load-workflows.ts'
+import { formatEffect } from './effect-text.ts'
 import { note, oneLine, print, printJson, toJson } from './output.ts'
 import { diffStates, formatChange, type StateChange } from './state-diff.ts'
 
@@ -94,24 +95,4 @@ function formatHead({ seq, timeMs, kind, name, inputId, outcome, error, status }
   const input = `${kind}${name === '' ? '' : ` ${name}`}${inputId === undefined ? '' : ` (${inputId})`}`
   const why = error === undefined ? '' : `: ${error.code}: ${error.message}`
   return oneLine(`seq ${seq}  ${new Date(timeMs).toISOString()}  ${input}  ${outcome}${why}  [${status}]`)
-}
-
-function formatEffect(effect: RefoldEffect): string {
-  switch (effect.kind) {
-    case 'activity':
-      return `activity ${effect.name} ${effect.id} ${toJson(effect.input)}`
-    case 'timer':
-      return `timer ${effect.name} ${effect.id} at ${new Date(effect.dueMs).toISOString()}`
-    case 'activity-done':
-    case 'timer-done':
-      return `${effect.kind} ${effect.id}`
-    case 'send':
-      return `${effect.inputKind} ${effect.name} to ${effect.target} ${effect.id} ${toJson(effect.payload)}`
-    case 'dead':
-      return `dead letter of seq ${effect.seq}: ${effect.reason.code}: ${effect.reason.message}`
-    case 'reply':
-      return `reply to seq ${effect.seq}: ${effect.outcome.ok ? toJson(effect.outcome.value) : effect.outcome.error.code}`
-    case 'closed':
-      return 'closed'
-  }
 }

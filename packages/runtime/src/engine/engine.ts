@@ -327,7 +327,7 @@ export class Engine {
     this.#refill(this.#pending.values())
     this.#refillSends()
     logger.info({ seq: this.#readSeq }, 'caught up: effects go out')
-    this.#background(this.#announcePatches())
+    await this.#announcePatches()
     this.#reportCaughtUp()
   }
 
@@ -515,9 +515,12 @@ export class Engine {
   /** The deployment as an input: what begins behind it may go by this build's new ways, on every node and whenever it is folded again. */
   async #announcePatches(): Promise<void> {
     const { subjects, announces = () => true } = this.#options
-    for (const [number, partition] of this.#partitions)
-      for (const { type, patch } of [...partition.missingPatches()].filter((missing) => announces(missing.patch)))
-        await this.#append(subjects.patch(number, type, encodeToken(patch, 'patch')), {}, NO_BYTES)
+    const missing = [...this.#partitions].flatMap(([number, partition]) =>
+      [...partition.missingPatches()]
+        .filter(({ patch }) => announces(patch))
+        .map(({ type, patch }) => subjects.patch(number, type, encodeToken(patch, 'patch'))),
+    )
+    await Promise.all(missing.map((subject) => this.#append(subject, {}, NO_BYTES)))
   }
 
   /** Stores a message; while the journal cannot be written, tries again for as long as the engine runs. */

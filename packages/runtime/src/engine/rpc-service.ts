@@ -7,6 +7,7 @@ import type { Clock, OrderedStore } from '../ports/index.ts'
 import {
   copyValue,
   decodeValue,
+  DESCRIBED_STATE_BYTES_MAX,
   type Description,
   encodeValue,
   type InstanceKey,
@@ -124,10 +125,10 @@ export class RpcService {
     })
   }
 
-  async #describe(partition: Partition, { key, minSeq }: RpcRequest & { op: 'describe' }): Promise<Description> {
+  async #describe(partition: Partition, { key, minSeq, state }: RpcRequest & { op: 'describe' }): Promise<Description> {
     await this.#applied(partition, minSeq, RPC_WAIT_MS_MAX)
     return this.#options.turns.run(async () =>
-      describe(partition, await requireInstance(partition, key), this.#options.store),
+      describe(partition, await requireInstance(partition, key), this.#options.store, state === true),
     )
   }
 
@@ -289,7 +290,7 @@ function unreadableState(key: InstanceKey, { error }: Suspension): CarillonError
   )
 }
 
-function describe(partition: Partition, resident: Resident, store: OrderedStore): Description {
+function describe(partition: Partition, resident: Resident, store: OrderedStore, withState: boolean): Description {
   const { instance, suspension } = resident
   const { data, type, id } = instance
   const status = suspension === undefined ? statusOf(data.phase) : 'suspended'
@@ -309,6 +310,8 @@ function describe(partition: Partition, resident: Resident, store: OrderedStore)
     mailbox: data.mailbox.length,
     queued: suspension === undefined ? instance.queued : resident.parked(store).length,
     knownIds: data.known.size,
+    stateVersion: data.stateVersion,
+    ...(withState ? stateOf(instance) : {}),
     ...(data.attributes === undefined ? {} : { attributes: data.attributes }),
     ...(instance.waitingSince === undefined ? {} : { waitingSince: instance.waitingSince }),
     ...(suspension === undefined ? {} : { suspended: suspension }),
@@ -316,6 +319,11 @@ function describe(partition: Partition, resident: Resident, store: OrderedStore)
       ? { closed: { seq: data.phase.seq, timeMs: data.phase.timeMs, outcome: data.phase.outcome } }
       : {}),
   }
+}
+
+function stateOf({ data }: Instance): Pick<Description, 'state'> {
+  const { length } = encodeValue(data.state)
+  return length > DESCRIBED_STATE_BYTES_MAX ? {} : { state: { value: data.state } }
 }
 
 function timersOf({ data }: Instance): Description['timers'] {

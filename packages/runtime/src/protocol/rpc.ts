@@ -12,6 +12,8 @@ import type { InstanceKey } from './subjects.ts'
 
 /** The longest a node holds one request, in milliseconds. */
 export const RPC_WAIT_MS_MAX = 20_000
+/** A state that `describe` gives: the answer must fit into a message. */
+export const DESCRIBED_STATE_BYTES_MAX = 512 * 1024
 /** Rows of one page of `list` at most. */
 export const LIST_LIMIT_MAX = 1000
 
@@ -28,7 +30,8 @@ export type RpcRequest =
       readonly input?: unknown
       readonly minSeq: number
     }
-  | { readonly op: 'describe'; readonly key: InstanceKey; readonly minSeq: number }
+  /** Answers a `Description`; with `state: true` the state in it, unless it is large. */
+  | { readonly op: 'describe'; readonly key: InstanceKey; readonly minSeq: number; readonly state?: boolean }
   /** The outcome of the input with this id, stored at `seq`: for senders whose reply was lost. Answers an `Outcome`. */
   | {
       readonly op: 'outcome'
@@ -112,6 +115,10 @@ export interface Description {
   /** Inputs that wait behind the handler in progress, or behind the input that suspended the instance. */
   readonly queued: number
   readonly knownIds: number
+  /** The version of the build that the state is of. */
+  readonly stateVersion: number
+  /** Present when it was asked for and has at most `DESCRIBED_STATE_BYTES_MAX`; wrapped, because a state may be anything. */
+  readonly state?: { readonly value: unknown }
   /** Absent when none is set. */
   readonly attributes?: Readonly<Record<string, AttributeValue>>
   /** Present while a handler or `run` is not over: the input with which the oldest of them began. */

@@ -11,10 +11,12 @@ import type { Implementation } from '../contract/implement.ts'
 import { digestOf, installGuards, parseInput, statusOf, type Suspension } from '../core/index.ts'
 import { Partition } from '../engine/partition.ts'
 import type { Resident } from '../engine/resident.ts'
+import { callId } from '../activity/activity-call.ts'
 import { CarillonError, type ErrorData } from '../errors.ts'
 import { type LogMessage, systemClock, type Write } from '../ports/index.ts'
 import {
   copyValue,
+  type Description,
   encodeToken,
   type InputKind,
   type InstanceKey,
@@ -120,6 +122,15 @@ export class Refold {
     return copyValue(this.#resident?.instance.data.state)
   }
 
+  /** Activities and timers whose result has not come, in words. */
+  waits(): readonly string[] {
+    const { data } = this.#resident?.instance ?? {}
+    if (data === undefined) return []
+    const activities = [...data.activities].map(([effect, name]) => formatActivity(name, callId(this.key, effect)))
+    const named = [...data.timers].map(([name, { dueMs }]) => formatTimer(name, dueMs))
+    return [...activities, ...named, ...[...data.sleeps.values()].map((dueMs) => formatTimer('sleep', dueMs))]
+  }
+
   /** As `describe` gives it; undefined for an absent instance. */
   digest(): string | undefined {
     return this.#resident === undefined ? undefined : digestOf(this.#resident.instance.data)
@@ -136,4 +147,20 @@ export class Refold {
 
 function neverMalformed(): never {
   throw new TypeError('a message that is not malformed is asked for as if it were')
+}
+
+/** As `Refold.waits` says it, of what a cluster describes. */
+export function formatWaits({ activities, timers }: Pick<Description, 'activities' | 'timers'>): readonly string[] {
+  return [
+    ...activities.map(({ name, callId: id }) => formatActivity(name, id)),
+    ...timers.map(({ name, dueMs }) => formatTimer(name, dueMs)),
+  ]
+}
+
+function formatActivity(name: string, id: string): string {
+  return `activity ${name} (${id})`
+}
+
+function formatTimer(name: string, dueMs: number): string {
+  return `timer ${name} at ${new Date(dueMs).toISOString()}`
 }
