@@ -52,7 +52,7 @@ const workflows = [
 ]
 
 const PARTITION = 0 as Partition
-const VISITED_MAX = 20_000
+const VISITED_MAX = 8000
 let world: EngineWorld
 afterEach(() => world.crash())
 
