@@ -29,7 +29,7 @@ const VISITED_MAX = 8000
 /** Rows of a span of values that are put into the order of the ids; where there are more, the records are looked at instead. */
 const SORTED_MAX = 4000
 /** Rows looked at of each way, to see which is the shortest. */
-const PROBED_MAX = 128
+const PROBED_MAX = 32
 
 /** What one page may look at. */
 export class Look {

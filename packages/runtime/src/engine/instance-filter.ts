@@ -18,6 +18,11 @@ import {
   type WireFilter,
 } from '../protocol/index.ts'
 
+/** Conditions of one filter: each is a way to look at. */
+const CONDITIONS_MAX = 64
+/** Values of one `anyOf`: each is a range of the index that is read beside the others. */
+const ANY_OF_MAX = 100
+
 /** All conditions on one attribute. */
 export interface AttributeFilter {
   readonly attribute: string
@@ -50,6 +55,7 @@ export function parseFilter(request: WireFilter, contractOf: (typeToken: string)
   if (status !== undefined && !INSTANCE_STATUSES.includes(status))
     throw invalid(`the status ${quote(status)} is none: it is one of ${INSTANCE_STATUSES.join(', ')}`)
   if (!Array.isArray(where)) throw invalid('where is no array of conditions')
+  if (where.length > CONDITIONS_MAX) throw invalid(`there are ${where.length} conditions, over ${CONDITIONS_MAX}`)
   if (where.length > 0 && typeToken === undefined) throw invalid('attributes are declared by a type: give type')
   return {
     typeToken,
@@ -134,6 +140,7 @@ function parseCondition(condition: Condition, contract: Contract): AttributeFilt
       return { attribute, spans: [exactly(keyOf(value))], isExact: true, isSingle }
     case 'anyOf': {
       const values: unknown[] = Array.isArray(value) ? value : refuse(attribute, op, 'takes an array of values')
+      if (values.length > ANY_OF_MAX) return refuse(attribute, op, `takes ${ANY_OF_MAX} values at most`)
       const spans = [...new Set(values.map(keyOf))].map(exactly)
       return { attribute, spans: spans.length === 0 ? [NOTHING] : spans, isExact: true, isSingle }
     }
