@@ -25,7 +25,8 @@ export interface Task {
   readonly decision: Decision | undefined
 }
 
-const person = z.string().trim().min(1).max(100)
+/** Short enough for an attribute: 200 bytes. */
+const person = z.string().trim().min(1).max(60)
 const DEADLINE_MS_MAX = 30 * 24 * 3_600_000
 const comment = z.string().max(1000).default('')
 
@@ -47,6 +48,8 @@ export const Expense = defineWorkflow('expense', {
     reject: { input: z.object({ by: person, comment }), output: type<Task>() },
   },
   queries: { task: { output: type<Task>() } },
+  /** What the inbox lists by. */
+  attributes: { group: 'text', claimedBy: 'text', due: 'time' },
   activities: {
     /** Tells a group of a task. */
     notify: {

@@ -64,18 +64,11 @@ describeOnBothBackends('the task inbox', { workflows: [expense], activities: [ex
 
   async function openPage(): Promise<Backend> {
     const backend = await open()
-    const ids = new Set<string>()
     const tasks = tasksOf(
       (id) => backend.workflow(Expense, id),
-      async () => [...ids],
+      (options) => backend.list(options),
     )
-    inbox = await openInbox({
-      ...tasks,
-      start: async (id, values) => {
-        ids.add(id)
-        return tasks.start(id, values)
-      },
-    })
+    inbox = await openInbox(tasks)
     return backend
   }
 
@@ -92,7 +85,8 @@ describeOnBothBackends('the task inbox', { workflows: [expense], activities: [ex
     const backend = await openPage()
     expect((await call('POST', '/api/tasks/e-1', TRAIN)).status).toBe(201)
     expect((await call('POST', '/api/tasks/e-2', { ...TRAIN, employee: 'bob' })).status).toBe(201)
-    expect((await call('GET', '/api/tasks')).body as TaskRow[]).toMatchObject([
+    const all = (await call('GET', '/api/tasks')).body as TaskRow[]
+    expect(all.toSorted((a, b) => (a.id < b.id ? -1 : 1))).toMatchObject([
       { id: 'e-1', employee: 'ann', decision: null },
       { id: 'e-2', employee: 'bob', decision: null },
     ])
@@ -100,6 +94,11 @@ describeOnBothBackends('the task inbox', { workflows: [expense], activities: [ex
       status: 200,
       body: { claimedBy: 'max' },
     })
+    const listed = async (query: string): Promise<readonly string[]> =>
+      ((await call('GET', `/api/tasks?${query}`)).body as TaskRow[]).map(({ id }) => id).sort()
+    expect(await listed('claimedBy=max')).toEqual(['e-1'])
+    expect(await listed('group=managers')).toEqual(['e-1', 'e-2'])
+    expect(await listed('group=managers&claimedBy=moe')).toEqual([])
     expect(await call('POST', '/api/tasks/e-1/complete', { by: 'moe' })).toMatchObject({ status: 409 })
     expect((await call('POST', '/api/tasks/e-1/complete', { by: 'max' })).status).toBe(200)
     expect((await call('GET', '/api/tasks')).body).toHaveLength(1)

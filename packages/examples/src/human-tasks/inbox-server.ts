@@ -22,7 +22,8 @@ export interface NewExpense {
 
 /** Where the tasks are: a client in production, a test world in tests. */
 export interface Tasks {
-  open(): Promise<readonly string[]>
+  /** Ids of the tasks that are open: all, or those of a group, or of whom has claimed them. */
+  open(where: { group?: string; claimedBy?: string }): Promise<readonly string[]>
   start(id: string, expense: NewExpense): Promise<unknown>
   task(id: string): Promise<Task>
   act(id: string, action: Action, input: { by: string; comment: string }): Promise<Task>
@@ -64,13 +65,13 @@ export async function openInbox(tasks: Tasks, port = 0): Promise<Inbox> {
     ['inbox.html', 'inbox.js', 'inbox.css'].map((name) => readFile(new URL(`page/${name}`, pageBase()))),
   )
   const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? '/', 'http://inbox')
+    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://inbox')
     const route = `${request.method} ${pathname}`
     if (route === 'GET /') return void response.writeHead(200, PAGE_HEADERS).end(page)
     if (route === 'GET /inbox.js')
       return void response.writeHead(200, { 'content-type': 'text/javascript' }).end(script)
     if (route === 'GET /inbox.css') return void response.writeHead(200, { 'content-type': 'text/css' }).end(style)
-    answer(tasks, request, pathname).then(
+    answer(tasks, request, pathname, searchParams).then(
       ({ status, body }) => send(response, status, body),
       (error: unknown) => send(response, STATUS_OF[codeOf(error) ?? ''] ?? 500, { error: messageOf(error) }),
     )
@@ -89,10 +90,11 @@ async function answer(
   tasks: Tasks,
   request: IncomingMessage,
   pathname: string,
+  search: URLSearchParams,
 ): Promise<{ readonly status: number; readonly body: unknown }> {
   const [, api, collection, id, action, ...rest] = pathname.split('/').map((part) => decodeURIComponent(part))
   if (api !== 'api' || collection !== 'tasks' || rest.length > 0) return notFound()
-  if (request.method === 'GET' && id === undefined) return { status: 200, body: await openTasks(tasks) }
+  if (request.method === 'GET' && id === undefined) return { status: 200, body: await openTasks(tasks, search) }
   if (id === undefined) return notFound()
   if (request.method === 'GET' && action === undefined) return { status: 200, body: row(id, await tasks.task(id)) }
   if (request.method !== 'POST') return notFound()
@@ -110,8 +112,10 @@ async function answer(
   return { status: 200, body: row(id, await tasks.act(id, action, body as never)) }
 }
 
-async function openTasks(tasks: Tasks): Promise<readonly TaskRow[]> {
-  const rows = await Promise.all((await tasks.open()).map(async (id) => row(id, await tasks.task(id))))
+async function openTasks(tasks: Tasks, search: URLSearchParams): Promise<readonly TaskRow[]> {
+  const [group, claimedBy] = [search.get('group'), search.get('claimedBy')]
+  const open = await tasks.open({ ...(group === null ? {} : { group }), ...(claimedBy === null ? {} : { claimedBy }) })
+  const rows = await Promise.all(open.map(async (id) => row(id, await tasks.task(id))))
   return rows.filter(({ decision }) => decision === null)
 }
 

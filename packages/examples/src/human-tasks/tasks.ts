@@ -1,16 +1,27 @@
 /** The tasks of the inbox, by handles on instances. */
-import type { Carillon, WorkflowHandle } from '@carillon/client'
+import type { ListOptions, WorkflowHandle } from '@carillon/client'
+import type { InstanceRow } from '@carillon/runtime'
 
 import { Expense } from './contract.ts'
 import type { Tasks } from './inbox-server.ts'
 
-const PAGE_ROWS = 200
+/** Tasks that the inbox shows at once. */
+const ROWS_MAX = 200
 
-export type ExpenseHandle = Pick<WorkflowHandle<typeof Expense.shape>, 'start' | 'update' | 'query'>
+type Shape = typeof Expense.shape
 
-export function tasksOf(handle: (id: string) => ExpenseHandle, open: () => Promise<readonly string[]>): Tasks {
+type Handle = Pick<WorkflowHandle<Shape>, 'start' | 'update' | 'query'>
+type List = (options: ListOptions<Shape>) => AsyncIterable<InstanceRow<Shape>>
+
+/** Both of a client, or of a test world. */
+export function tasksOf(handle: (id: string) => Handle, list: List): Tasks {
   return {
-    open,
+    async open(where) {
+      const ids: string[] = []
+      const running = { contract: Expense, status: 'running', where, limit: ROWS_MAX } as const
+      for await (const { id } of list(running)) ids.push(id)
+      return ids
+    },
     start: (id, expense) => handle(id).start(expense, { wait: 'applied' }),
     task: (id) => handle(id).query('task'),
     act: (id, action, { by, comment }) =>
@@ -18,10 +29,4 @@ export function tasksOf(handle: (id: string) => ExpenseHandle, open: () => Promi
         ? handle(id).update(action, { by, comment })
         : handle(id).update(action, { by }),
   }
-}
-
-/** The first page of what is open, as of the last commit of each partition. */
-export async function openTaskIds(carillon: Carillon): Promise<readonly string[]> {
-  const { rows } = await carillon.listPage({ type: Expense.name, status: 'running', limit: PAGE_ROWS })
-  return rows.map(({ id }) => id)
 }

@@ -1,5 +1,5 @@
 /** An expense: managers decide, or directors when the managers let the deadline pass. Runs on the nodes. */
-import { type Duration, implement, type Implementation, toMs, UpdateRejected } from '@carillon/runtime'
+import { type Context, type Duration, implement, type Implementation, toMs, UpdateRejected } from '@carillon/runtime'
 
 import { type Decision, Expense, GROUPS, type Task } from './contract.ts'
 
@@ -62,8 +62,11 @@ export function createExpense({ deadline }: ExpenseOptions): Implementation {
   })
 }
 
-function change(ctx: { state: Task }, to: Partial<Task>): Task {
+/** The task as it is from now on, and what it is found by. */
+function change(ctx: Pick<Context<typeof Expense.shape, Task>, 'state' | 'attributes'>, to: Partial<Task>): Task {
   ctx.state = { ...ctx.state, ...to }
+  const { group, claimedBy, dueMs } = ctx.state
+  ctx.attributes.set({ group, claimedBy, due: dueMs })
   return ctx.state
 }
 

@@ -54,6 +54,8 @@ export const Loyalty = defineWorkflow('loyalty', {
     },
   },
   queries: { status: { output: type<Status>() } },
+  /** What customers are listed and counted by. */
+  attributes: { level: 'text' },
   activities: {
     notifyPartner: { input: type<{ level: Level }>(), startToClose: '10 seconds' },
     sendStatement: { input: type<Statement>(), startToClose: '10 seconds' },

@@ -44,6 +44,24 @@ describeOnBothBackends('the loyalty programme', setup, (open) => {
     await ann.signal('close')
     expect(await ann.result({ timeoutMs: 10_000 })).toEqual({ points: 5 })
   })
+
+  it('lists and counts customers by their level', async () => {
+    const backend = await open()
+    for (const [id, amountCents] of [
+      ['ann', 120_000],
+      ['bob', 40_000],
+      ['eve', 110_000],
+      ['joe', 900],
+    ] as const)
+      await backend.workflow(Loyalty, id).signal('purchase', { orderId: `o-${id}`, amountCents }, { wait: 'applied' })
+    await backend.workflow(Loyalty, 'eve').signal('close', undefined, { wait: 'applied' })
+    const customers = { contract: Loyalty, status: 'running' } as const
+    const gold: string[] = []
+    for await (const { id } of backend.list({ ...customers, where: { level: 'gold' } })) gold.push(id)
+    expect(gold).toEqual(['ann'])
+    expect(await backend.count({ ...customers, where: { level: { anyOf: ['bronze', 'silver'] } } })).toBe(2)
+    expect(await backend.count({ contract: Loyalty })).toBe(4)
+  })
 })
 
 describe('the statements of a year', () => {

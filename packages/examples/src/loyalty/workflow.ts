@@ -43,6 +43,7 @@ export function createLoyalty({ statements = MONTHLY }: LoyaltyOptions = {}): Im
     // Customers simply exist: the first signal starts one.
     startOnSignal: true,
     state: (): Customer => ({ points: 0, earned: 0, level: 'bronze', statements: 0, entries: [] }),
+    attributes: () => ({ level: 'bronze' }),
     on: {
       async purchase(ctx, { orderId, amountCents }) {
         const points = pointsFor(amountCents)
@@ -50,6 +51,7 @@ export function createLoyalty({ statements = MONTHLY }: LoyaltyOptions = {}): Im
         await book(ctx, { orderId, points })
         for (const level of levelsReached(ctx.state)) {
           ctx.state.level = level
+          ctx.attributes.set({ level })
           await ctx.activities.notifyPartner({ level })
         }
       },

@@ -17,11 +17,12 @@ import {
   type ContractShape,
   type Duration,
   type Implementation,
+  type InstanceRow,
   toMs,
 } from '@carillon/runtime'
 import { silentLogger } from '@carillon/runtime/ports'
 import { encodeToken, Subjects } from '@carillon/runtime/protocol'
-import { type InstanceHandle, TestWorld, type TestWorldOptions } from '@carillon/runtime/testing'
+import { type InstanceHandle, type ListOptions, TestWorld, type TestWorldOptions } from '@carillon/runtime/testing'
 import { connect as connectNats, headers as createHeaders } from '@nats-io/transport-node'
 import { afterAll, afterEach, beforeAll, describe, vi } from 'vitest'
 
@@ -47,6 +48,8 @@ export interface Backend {
   readonly url: string
   readonly namespace: string
   workflow<Shape extends ContractShape>(contract: Contract<Shape>, id: string): InstanceHandle<Shape>
+  list<Shape extends ContractShape>(options: ListOptions<Shape>): AsyncIterable<InstanceRow<Shape>>
+  count<Shape extends ContractShape>(options: ListOptions<Shape>): Promise<number>
   /** Publishes JSON on the public door, as any NATS client may. Resolves when it is durable. */
   publish(
     contract: Contract,
@@ -87,6 +90,8 @@ function inMemory(setup: SuiteSetup, crashBetweenTurns: boolean): OpenBackend {
       url: '',
       namespace: subjects.namespace,
       workflow: (contract, id) => world.workflow(contract, id),
+      list: (options) => world.list(options),
+      count: (options) => world.count(options),
       publish: async (contract, id, signal, value, headers) =>
         world.publish(doorOf(subjects, contract, id, signal), JSON.stringify(value), headers),
       until: (condition, timeout = UNTIL) => world.until(condition, timeout),
@@ -137,6 +142,8 @@ function onServer(setup: SuiteSetup): OpenBackend {
       url: nats.url,
       namespace,
       workflow: (contract, id) => carillon.workflow(contract, id),
+      list: (options) => carillon.list(options),
+      count: (options) => carillon.count(options),
       async publish(contract, id, signal, value, headers = {}) {
         const own = createHeaders()
         for (const [key, text] of Object.entries(headers)) own.set(key, text)

@@ -250,7 +250,7 @@ describe('a list', () => {
     expect(await list([{ attribute: 'points', op: 'is', value: 1 }], { type: 'nothing' })).toBe('UNKNOWN_TYPE')
     const many = <T>(length: number, value: T): T[] => Array.from({ length }, () => value)
     expect(await list([{ attribute: 'region', op: 'anyOf', value: many(101, 'x') }])).toBe('INVALID_ATTRIBUTE')
-    expect(await list(many(65, { attribute: 'tags', op: 'is', value: 'x' }))).toBe('CONFIG_INVALID')
+    expect(await list(many(65, 0).map(() => ({ attribute: 'tags', op: 'is', value: 'x' })))).toBe('CONFIG_INVALID')
     expect(await refusal({ op: 'list', limit: 1, status: 'gone' })).toBe('CONFIG_INVALID')
     expect(await refusal({ op: 'list', limit: 1, startedAfter: 'now' })).toBe('CONFIG_INVALID')
     expect(await refusal({ op: 'count', groupBy: { attribute: 'region' } })).toBe('CONFIG_INVALID')
