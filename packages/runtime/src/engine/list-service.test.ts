@@ -105,6 +105,14 @@ async function refusal(request: unknown): Promise<unknown> {
   return world.askPartition(PARTITION, request as RpcRequest).catch(codeOf)
 }
 
+it('an instance that runs and has no attribute has no row of the index', async () => {
+  await open()
+  set('a', {})
+  world.send('order-2', 'x', 'signal', 'go')
+  expect(await idsOf({})).toEqual(['x', 'a'])
+  expect([...world.store.range('index', { from: '', to: '~' })]).toEqual([])
+})
+
 describe('a list', () => {
   it('finds instances by attribute, status and type, in the order of their keys', async () => {
     await open()
@@ -134,6 +142,10 @@ describe('a list', () => {
     expect(await idsOf({ contract, status: 'running', where: { tags: 'b' } })).toEqual(['c'])
     expect(await idsOf({ status: 'completed' })).toEqual(['a'])
     expect(await idsOf({ contract, status: 'running' })).toEqual(['b', 'c'])
+    world.send('order', 'c', 'signal', 'fail')
+    expect(await idsOf({ contract, status: 'running', where: { tags: 'b' } })).toEqual([])
+    expect(await idsOf({ contract, status: 'failed', where: { tags: 'b' } })).toEqual(['c'])
+    expect(checkIndex(world.store, PARTITION).size).toBe(4)
     expect(await idsOf({ type: 'nothing' })).toEqual([])
   })
 
