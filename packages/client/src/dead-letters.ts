@@ -8,13 +8,15 @@
 import { CarillonError, type ErrorData, fromErrorData } from '@carillon/runtime'
 import {
   decodeToken,
-  type Encoding,
   encodeToken,
   HEADERS,
   INPUT_ID_BYTES_MAX,
   INPUT_KINDS,
   type InputKind,
+  isPayloadEncoding,
+  openText,
   parseKey,
+  type PayloadEncoding,
   quote,
 } from '@carillon/runtime/protocol'
 import type { StoredMsg } from '@nats-io/jetstream'
@@ -55,7 +57,7 @@ export interface DeadLetter extends ReadPayload {
   readonly originSeq: number
   /** The payload as it came. */
   readonly bytes: Uint8Array
-  readonly encoding: Encoding
+  readonly encoding: PayloadEncoding
   /** The version of its schema, where it is not the one of this release. */
   readonly version: string | undefined
 }
@@ -149,19 +151,23 @@ function toLetter(session: Session, message: StoredMsg): DeadLetter {
   const key = session.subjects.parseDead(message.subject)
   const encoding = header(HEADERS.encoding)
   const origin = header(HEADERS.originSubject) ?? ''
+  const { kind, name } = key === undefined ? { kind: undefined, name: origin } : parseOrigin(origin)
   return {
     seq: message.seq,
     time: message.time,
-    ...(key === undefined
-      ? { type: undefined, id: undefined, kind: undefined, name: origin }
-      : { ...parseKey(key), ...parseOrigin(origin) }),
+    ...(key === undefined ? { type: undefined, id: undefined } : parseKey(key)),
+    kind,
+    name,
     inputId: header(HEADERS.id),
-    reason: { code: header(HEADERS.reasonCode) ?? '', message: header(HEADERS.reasonText) ?? '' },
+    reason: {
+      code: header(HEADERS.reasonCode) ?? '',
+      message: openText(session.codecs, header(HEADERS.reasonText) ?? '', key ?? ''),
+    },
     originSeq: Number(header(HEADERS.originSeq) ?? 0),
     bytes: new Uint8Array(message.data),
-    encoding: encoding === 'msgpack' ? encoding : 'json',
+    encoding: encoding !== undefined && isPayloadEncoding(encoding) ? encoding : 'json',
     version: header(HEADERS.version),
-    ...readPayload(message.data, encoding),
+    ...readPayload(session.codecs, { bytes: message.data, encoding, key, kind, name }),
   }
 }
 

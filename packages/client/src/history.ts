@@ -60,6 +60,12 @@ function toEntry(session: Session, message: StoredMsg): HistoryEntry | undefined
     kind,
     name,
     id,
-    ...readPayload(message.data, header(HEADERS.encoding)),
+    ...readPayload(session.codecs, {
+      bytes: message.data,
+      encoding: header(HEADERS.encoding),
+      key: subject.key,
+      kind,
+      name,
+    }),
   }
 }

@@ -4,12 +4,14 @@ import { randomBytes } from 'node:crypto'
 import { CarillonError, codeOf } from '@carillon/runtime'
 import {
   checkInputId,
-  type Encoding,
   encodeToken,
   encodeValue,
   HEADERS,
   type InputKind,
   PAYLOAD_BYTES_MAX,
+  type PayloadCodecs,
+  type PayloadEncoding,
+  placeOfInput,
   quote,
   type Subjects,
 } from '@carillon/runtime/protocol'
@@ -50,7 +52,7 @@ export interface OutgoingInput {
 /** A payload as another sender has encoded it. */
 export interface RawPayload {
   readonly bytes: Uint8Array
-  readonly encoding: Encoding
+  readonly encoding: PayloadEncoding
   /** The version of its schema; undefined for the one of this release. */
   readonly version: string | undefined
 }
@@ -71,13 +73,15 @@ const BASE = 36
 export class InputSender {
   readonly #subjects: Subjects
   readonly #publisher: Publisher
+  readonly #codecs: PayloadCodecs | undefined
   /** Made-up ids: unlike any other connection's by their prefix, unlike each other by their number. */
   readonly #idPrefix = randomBytes(ID_PREFIX_BYTES).toString('base64url')
   #lastId = 0
 
-  constructor(subjects: Subjects, publisher: Publisher) {
+  constructor(subjects: Subjects, publisher: Publisher, codecs?: PayloadCodecs) {
     this.#subjects = subjects
     this.#publisher = publisher
+    this.#codecs = codecs
   }
 
   /**
@@ -107,8 +111,13 @@ export class InputSender {
   ): void {
     const { target, kind, name, raw } = input
     const id = input.id === undefined ? this.#nextId() : checkInputId(input.id)
-    const payload = raw === undefined ? encodePayload(input.payload, () => formatInput(input)) : raw.bytes
-    const encoding = payload.length === 0 ? undefined : (raw?.encoding ?? 'msgpack')
+    let payload = raw === undefined ? encodePayload(input.payload, () => formatInput(input)) : raw.bytes
+    let encoding: PayloadEncoding | undefined = payload.length === 0 ? undefined : (raw?.encoding ?? 'msgpack')
+    if (raw === undefined && this.#codecs !== undefined) {
+      const encoded = this.#codecs.encode(payload, 'msgpack', placeOfInput(target.key, kind, name ?? ''))
+      payload = encoded.bytes
+      encoding = payload.length === 0 ? undefined : encoded.encoding
+    }
     const headers = formatHeaders(id, encoding, input.reply, input.traceparent)
     if (raw?.version !== undefined) headers[HEADERS.version] = raw.version
     this.#publisher.post(
@@ -171,12 +180,12 @@ export function encodePayload(value: unknown, what: () => string): Uint8Array {
 /** No version is sent: none means 1, and the header would cost every message 21 bytes. An empty payload needs no encoding either. */
 function formatHeaders(
   id: string,
-  encoding: Encoding | undefined,
+  encoding: PayloadEncoding | undefined,
   reply: string | undefined,
   traceparent: string | undefined,
 ): Record<string, string> {
   const headers: Record<string, string> = { [HEADERS.id]: id }
-  if (encoding === 'msgpack') headers[HEADERS.encoding] = encoding
+  if (encoding !== undefined && encoding !== 'json') headers[HEADERS.encoding] = encoding
   if (reply !== undefined) headers[HEADERS.reply] = reply
   if (traceparent !== undefined) {
     if (!TRACEPARENT.test(traceparent))

@@ -4,7 +4,7 @@
  * Owns: the subscription, who waits. Does not own: how long they wait, and what they do when nothing comes (core NATS may lose a reply).
  */
 import { CarillonError } from '@carillon/runtime'
-import { decodeValue, type Outcome, type ReplyPayload } from '@carillon/runtime/protocol'
+import { decodeMessage, type Outcome, type PayloadCodecs, type ReplyPayload } from '@carillon/runtime/protocol'
 import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node'
 
 import { WAITING_MAX } from './limits.ts'
@@ -29,10 +29,12 @@ const BASE = 36
 export class ReplyInbox {
   readonly #prefix: string
   readonly #subscription: Subscription
+  readonly #codecs: PayloadCodecs | undefined
   readonly #waiting = new Map<string, Waiting>()
   #lastToken = 0
 
-  constructor(nc: NatsConnection, inboxPrefix?: string) {
+  constructor(nc: NatsConnection, inboxPrefix?: string, codecs?: PayloadCodecs) {
+    this.#codecs = codecs
     this.#prefix = `${createInbox(inboxPrefix)}.`
     this.#subscription = nc.subscribe(`${this.#prefix}*`, { callback: (error, msg) => this.#onReply(error, msg) })
   }
@@ -68,15 +70,15 @@ export class ReplyInbox {
     // Without the permission to subscribe no reply comes, and the outcome is asked for instead.
     if (error !== null) return
     const token = msg.subject.slice(this.#prefix.length)
-    const reply = parseReply(msg.data)
+    const reply = parseReply(msg, this.#codecs)
     if (reply !== undefined) this.#waiting.get(token)?.resolve(reply)
   }
 }
 
 /** Parses a reply; undefined when it is none: anyone may publish to an inbox. */
-function parseReply(bytes: Uint8Array): ReplyPayload | undefined {
+function parseReply({ data, subject }: Msg, codecs: PayloadCodecs | undefined): ReplyPayload | undefined {
   try {
-    const value = decodeValue(bytes)
+    const value = decodeMessage(codecs, data, subject)
     if (typeof value !== 'object' || value === null || !('seq' in value) || !('outcome' in value)) return undefined
     const { seq, outcome } = value
     if (typeof seq !== 'number' || !isOutcome(outcome)) return undefined

@@ -1,6 +1,13 @@
 /** Requests to the owner of a partition, repeated until one answers: during a failover nobody does for a while. */
 import { CarillonError, fromErrorData } from '@carillon/runtime'
-import { decodeValue, type Partition, type RpcRequest, type Subjects } from '@carillon/runtime/protocol'
+import {
+  decodeMessage,
+  type Partition,
+  type PayloadCodecs,
+  type RpcRequest,
+  sealMessage,
+  type Subjects,
+} from '@carillon/runtime/protocol'
 import { errors, type NatsConnection } from '@nats-io/transport-node'
 
 import { type Deadline, pause } from './deadline.ts'
@@ -34,11 +41,13 @@ export class RpcClient {
   readonly #nc: NatsConnection
   readonly #subjects: Subjects
   readonly #closing: AbortSignal
+  readonly #codecs: PayloadCodecs | undefined
 
-  constructor(nc: NatsConnection, subjects: Subjects, closing: AbortSignal) {
+  constructor(nc: NatsConnection, subjects: Subjects, closing: AbortSignal, codecs?: PayloadCodecs) {
     this.#nc = nc
     this.#subjects = subjects
     this.#closing = closing
+    this.#codecs = codecs
   }
 
   /**
@@ -69,16 +78,22 @@ export class RpcClient {
   async attempt(partition: Partition, request: RpcRequest, timeoutMs: number, what: string): Promise<Attempt> {
     this.#throwIfClosing()
     try {
-      const msg = await this.#nc.request(
-        this.#subjects.rpc(partition),
-        encodePayload(request, () => what),
-        { timeout: Math.ceil(Math.max(timeoutMs, ATTEMPT_MS_MIN)) },
-      )
-      return parseResponse(msg.data)
+      const msg = await this.#nc.request(this.#subjects.rpc(partition), this.#seal(request, what), {
+        timeout: Math.ceil(Math.max(timeoutMs, ATTEMPT_MS_MIN)),
+      })
+      return parseResponse(decodeMessage(this.#codecs, msg.data, 'answer'))
     } catch (error) {
       this.#throwIfClosing()
       return toAttempt(error)
     }
+  }
+
+  /** What is asked about an instance passes the codecs; lists hold no values of users. */
+  #seal(request: RpcRequest, what: string): Uint8Array {
+    const plain = encodePayload(request, () => what)
+    return this.#codecs === undefined || !('key' in request)
+      ? plain
+      : sealMessage(this.#codecs, plain, request.key, 'request')
   }
 
   #throwIfClosing(): void {
@@ -103,8 +118,7 @@ function toAttempt(error: unknown): Attempt {
   return { kind: 'silent', reason: error instanceof Error ? error.message : String(error) }
 }
 
-function parseResponse(bytes: Uint8Array): Attempt {
-  const response = decodeValue(bytes)
+function parseResponse(response: unknown): Attempt {
   if (typeof response === 'object' && response !== null && 'ok' in response) {
     if (response.ok === true) return { kind: 'value', value: 'value' in response ? response.value : undefined }
     if ('error' in response && isErrorData(response.error)) {

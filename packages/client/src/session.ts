@@ -9,7 +9,7 @@
 import { setMaxListeners } from 'node:events'
 
 import { CarillonError } from '@carillon/runtime'
-import type { ReplyPayload, Subjects } from '@carillon/runtime/protocol'
+import type { PayloadCodecs, ReplyPayload, Subjects } from '@carillon/runtime/protocol'
 import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 
@@ -30,6 +30,8 @@ export class Session {
   readonly subjects: Subjects
   readonly targets: Targets
   readonly rpc: RpcClient
+  /** What payloads pass on their way out and in; undefined for none. */
+  readonly codecs: PayloadCodecs | undefined
   /** Aborted when the client closes: waits end then. */
   readonly closing: AbortSignal
   readonly #nc: NatsConnection
@@ -40,17 +42,23 @@ export class Session {
   readonly #running = new Set<Promise<unknown>>()
   #closed: Promise<void> | undefined
 
-  constructor(nc: NatsConnection, subjects: Subjects, inboxPrefix: string | undefined) {
+  constructor(
+    nc: NatsConnection,
+    subjects: Subjects,
+    inboxPrefix: string | undefined,
+    codecs: PayloadCodecs | undefined,
+  ) {
     this.#nc = nc
     this.subjects = subjects
+    this.codecs = codecs
     this.targets = new Targets(subjects)
     this.closing = this.#waits.signal
     // Every call that waits listens to it. How many there may be is bounded where they are made, so more than ten are no leak.
     setMaxListeners(0, this.closing)
     this.#publisher = new PipelinedPublisher(nc)
-    this.#sender = new InputSender(subjects, this.#publisher)
-    this.#replies = new ReplyInbox(nc, inboxPrefix)
-    this.rpc = new RpcClient(nc, subjects, this.closing)
+    this.#sender = new InputSender(subjects, this.#publisher, codecs)
+    this.#replies = new ReplyInbox(nc, inboxPrefix, codecs)
+    this.rpc = new RpcClient(nc, subjects, this.closing, codecs)
   }
 
   /** Sends one input (invariant 1). Throws as `InputSender.send`, and CLOSING. */

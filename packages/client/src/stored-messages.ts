@@ -1,6 +1,6 @@
 /** Reads the messages of a stream in order, by batches; what history and dead letters share. */
 import { CarillonError } from '@carillon/runtime'
-import { decodePayload, type Encoding, quote } from '@carillon/runtime/protocol'
+import { decodeEncoded, isPayloadEncoding, type PayloadCodecs, placeOfInput, quote } from '@carillon/runtime/protocol'
 import { type DirectBatchOptions, JetStreamError, type StoredMsg } from '@nats-io/jetstream'
 
 import type { Session } from './session.ts'
@@ -63,10 +63,24 @@ export function readStoredAt(
   })
 }
 
-/** Decodes a payload by the name of its encoding; none means JSON. */
-export function readPayload(bytes: Uint8Array, encoding: string | undefined): ReadPayload {
+/** An input in a stream, as far as its payload is concerned. */
+export interface StoredPayload {
+  readonly bytes: Uint8Array
+  /** None means JSON. */
+  readonly encoding: string | undefined
+  /** Whose it is; undefined when its subject names no instance. */
+  readonly key: string | undefined
+  readonly kind: string | undefined
+  readonly name: string
+}
+
+/** Decodes a payload, through the codecs that it names. */
+export function readPayload(codecs: PayloadCodecs | undefined, stored: StoredPayload): ReadPayload {
+  const { bytes, encoding = 'json', key = '', kind = '', name } = stored
   try {
-    return { payload: decodePayload(bytes, parseEncoding(encoding)) }
+    if (!isPayloadEncoding(encoding))
+      throw new CarillonError('INVALID_PAYLOAD', `the encoding ${quote(encoding)} is not known`)
+    return { payload: decodeEncoded(codecs, bytes, encoding, placeOfInput(key, kind, name)) }
   } catch (error) {
     return { payload: undefined, unreadable: error instanceof Error ? error.message : String(error) }
   }
@@ -102,10 +116,4 @@ function isAbsent(error: unknown): boolean {
 function unreadable(what: string, error: unknown): CarillonError {
   const reason = error instanceof Error ? error.message : String(error)
   return new CarillonError('TIMEOUT', `${what} cannot be read: ${reason}: ask again`, { cause: error })
-}
-
-function parseEncoding(text: string | undefined): Encoding {
-  if (text === undefined || text === 'json') return 'json'
-  if (text === 'msgpack') return text
-  throw new CarillonError('INVALID_PAYLOAD', `the encoding ${quote(text)} is not known`)
 }

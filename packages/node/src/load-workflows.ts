@@ -29,12 +29,11 @@ const NESTING_MAX = 3
 export async function loadWorkflows(files: readonly string[]): Promise<Workflows> {
   if (files.length === 0)
     throw new CarillonError('CONFIG_INVALID', 'no workflow file is given: pass one, for example workflow.ts')
-  const paths = files.map((file) => findFile(file))
-  if (paths.some((path) => TYPESCRIPT.test(path))) await registerTypeScript()
+  const modules = await importModules(files, 'workflow')
   const implementations = new Set<Implementation>()
   const activities = new Set<ActivityImplementations>()
-  for (const [i, path] of paths.entries()) {
-    for (const value of exportsOf(await importFile(path, files[i] ?? path))) {
+  for (const module of modules) {
+    for (const value of exportsOf(module)) {
       if (isImplementation(value)) implementations.add(value)
       else if (isActivityImplementations(value)) activities.add(value)
     }
@@ -48,12 +47,21 @@ export async function loadWorkflows(files: readonly string[]): Promise<Workflows
   return { implementations: [...implementations], activities: [...activities] }
 }
 
-function findFile(file: string): string {
+/** Imports files that an author wrote, as they stand. Throws as `loadWorkflows`; `what` names the files. */
+export async function importModules(files: readonly string[], what: string): Promise<readonly object[]> {
+  const paths = files.map((file) => findFile(file, what))
+  if (paths.some((path) => TYPESCRIPT.test(path))) await registerTypeScript()
+  const modules: object[] = []
+  for (const [i, path] of paths.entries()) modules.push(await importFile(path, files[i] ?? path))
+  return modules
+}
+
+function findFile(file: string, what: string): string {
   const path = resolve(file)
   if (existsSync(path)) return path
   throw new CarillonError(
     'CONFIG_INVALID',
-    `the workflow file ${path} does not exist: check the path, which is relative to the working directory`,
+    `the ${what} file ${path} does not exist: check the path, which is relative to the working directory`,
   )
 }
 
@@ -98,7 +106,7 @@ function placeOf(error: unknown): string {
 }
 
 /** What a module exports: by name, as the default, in lists. The default of a CommonJS module is all of its exports. */
-function* exportsOf(module: object, depth = NESTING_MAX): Iterable<unknown> {
+export function* exportsOf(module: object, depth = NESTING_MAX): Iterable<unknown> {
   for (const [name, value] of Object.entries(module)) {
     yield value
     const isHolder = Array.isArray(value) || (name === 'default' && typeof value === 'object' && value !== null)

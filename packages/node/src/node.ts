@@ -2,6 +2,7 @@
 import { openConnection, Deadline, JetStreamControls } from '@carillon/client'
 import { type ActivityImplementations, CarillonError, type Implementation } from '@carillon/runtime'
 import {
+  CodecStore,
   Engine,
   type EngineCounts,
   type EngineLimits,
@@ -9,7 +10,7 @@ import {
   type ReachFailpoint,
 } from '@carillon/runtime/engine'
 import { type Logger, systemClock } from '@carillon/runtime/ports'
-import { type Door, type Partition, type Subjects } from '@carillon/runtime/protocol'
+import type { Door, Partition, PayloadCodecs, Subjects } from '@carillon/runtime/protocol'
 import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
 
 import { ActiveNode } from './active-node.ts'
@@ -46,6 +47,8 @@ export interface NodeOptions {
   /** How long to try to reach a server, milliseconds; default 15,000. */
   readonly connectTimeoutMs?: number | undefined
   readonly reach?: ReachFailpoint | undefined
+  /** What payloads pass on their way out and in, and this node's store; `createCodecs` of `@carillon/runtime/codecs` makes them. Default: none. */
+  readonly codecs?: PayloadCodecs | undefined
   /** Gives up waiting, for a server or for another node to be gone, when aborted. */
   readonly signal?: AbortSignal | undefined
 }
@@ -142,7 +145,7 @@ async function compose(
   name: string,
   options: NodeOptions,
 ): Promise<CarillonNode> {
-  const { logger } = options
+  const { logger, codecs } = options
   const { record, subjects } = await openCluster(nc, {
     namespace,
     partitions: options.partitions,
@@ -174,7 +177,8 @@ async function compose(
     partitions: Array.from({ length: record.partitions }, (_, number) => number as Partition),
     ...options.workflows,
     log,
-    store,
+    store: codecs?.encodesStore === true ? new CodecStore(store, codecs) : store,
+    codecs,
     bus: new NatsBus(nc),
     clock: systemClock,
     controls,

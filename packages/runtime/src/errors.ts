@@ -16,6 +16,8 @@ export const ERROR_CODES = {
   UNKNOWN_NAME: 'terminal',
   UNKNOWN_VERSION: 'suspend',
   MIGRATION_FAILED: 'suspend',
+  UNKNOWN_CODEC: 'suspend',
+  CODEC_REQUIRED: 'terminal',
   NOT_FOUND: 'terminal',
   ALREADY_STARTED: 'terminal',
   CLOSED: 'terminal',

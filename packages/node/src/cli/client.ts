@@ -5,7 +5,7 @@ import { type ConnectionFlags, toConnectOptions } from './connection-options.ts'
 
 /** Connects, runs, and disconnects whatever happens. */
 export async function withClient(flags: ConnectionFlags, use: (carillon: Carillon) => Promise<void>): Promise<void> {
-  const carillon = await connect(toConnectOptions(flags))
+  const carillon = await connect(await toConnectOptions(flags))
   try {
     await use(carillon)
   } finally {

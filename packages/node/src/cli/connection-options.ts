@@ -3,9 +3,11 @@ import { readFileSync } from 'node:fs'
 
 import type { ConnectOptions, NatsOptions } from '@carillon/client'
 import { CarillonError } from '@carillon/runtime'
+import type { PayloadCodecs } from '@carillon/runtime/protocol'
 import { credsAuthenticator } from '@nats-io/transport-node'
 import { type Command, Option } from 'commander'
 
+import { loadCodecs } from '../load-codecs.ts'
 import { parseDuration } from './option-values.ts'
 
 const DEFAULT_SERVERS = 'nats://localhost:4222'
@@ -21,6 +23,7 @@ export interface ConnectionFlags {
   readonly tlsKey?: string
   readonly connectTimeout: number
   readonly json?: boolean
+  readonly codecs?: string
 }
 
 /** Adds the options to a command. Passwords and tokens come by the environment only: arguments are visible to other users of the machine. */
@@ -51,17 +54,30 @@ export function addConnectionOptions(command: Command, connectTimeout = '10s'): 
         .argParser(parseDuration)
         .default(parseDuration(connectTimeout), connectTimeout),
     )
+    .addOption(codecsOption())
     .addOption(jsonOption())
+}
+
+export function codecsOption(): Option {
+  return new Option('--codecs <file>', 'a module that exports the codecs that payloads pass, .ts or .js').env(
+    'CARILLON_CODECS',
+  )
 }
 
 export function jsonOption(): Option {
   return new Option('--json', 'print JSON')
 }
 
-/** What `connect` of the client takes. @throws CONFIG_INVALID when a file cannot be read. */
-export function toConnectOptions(flags: ConnectionFlags): ConnectOptions {
+/** What `connect` of the client takes. @throws CONFIG_INVALID when a file cannot be read. Throws as `loadCodecs`. */
+export async function toConnectOptions(flags: ConnectionFlags): Promise<ConnectOptions> {
   const { servers, namespace, connectTimeout } = flags
-  return { servers, namespace, name: 'carillon-cli', timeoutMs: connectTimeout, nats: toNatsOptions(flags) }
+  const codecs = await toCodecs(flags)
+  return { servers, namespace, name: 'carillon-cli', timeoutMs: connectTimeout, nats: toNatsOptions(flags), codecs }
+}
+
+/** What payloads pass, where a file says it. Throws as `loadCodecs`. */
+export async function toCodecs({ codecs }: Pick<ConnectionFlags, 'codecs'>): Promise<PayloadCodecs | undefined> {
+  return codecs === undefined ? undefined : loadCodecs(codecs)
 }
 
 /** What the NATS client takes. @throws CONFIG_INVALID when a file cannot be read. */

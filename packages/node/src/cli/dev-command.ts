@@ -1,7 +1,7 @@
 /** `carillon dev` */
 import { type Command, Option } from 'commander'
 
-import { DEFAULT_NAMESPACE, jsonOption } from './connection-options.ts'
+import { codecsOption, DEFAULT_NAMESPACE, jsonOption } from './connection-options.ts'
 import { logLevelOption } from './node-command.ts'
 import { parseWhole } from './option-values.ts'
 import type { DevFlags } from './run-dev.ts'
@@ -22,6 +22,7 @@ export function addDevCommand(program: Command): void {
     )
     .addOption(new Option('--namespace <name>', 'of the cluster').env('CARILLON_NAMESPACE').default(DEFAULT_NAMESPACE))
     .addOption(logLevelOption())
+    .addOption(codecsOption())
     .addOption(jsonOption())
     .addOption(new Option('--supervised').hideHelp())
     .addHelpText(

@@ -36,6 +36,7 @@ export interface DevFlags {
   readonly json?: boolean
   /** The end of the channel to the parent process counts as a request to stop. */
   readonly supervised?: boolean
+  readonly codecs?: string
 }
 
 const HOST = '127.0.0.1'
@@ -89,7 +90,10 @@ interface Session {
 }
 
 async function runWithServer(session: Session, nats: NatsProcess): Promise<number> {
-  const watch = new SourceWatch(session.files)
+  const watch = new SourceWatch([
+    ...session.files,
+    ...(session.flags.codecs === undefined ? [] : [session.flags.codecs]),
+  ])
   const current: { node: DevNode | undefined } = { node: undefined }
   const stop = new StopRequest({
     withParent: session.flags.supervised === true,
@@ -148,7 +152,7 @@ async function runNodes(session: Session, { nats, watch, stop, current }: Tree):
 }
 
 function nodeArguments({ files, flags, dataDir }: Session, nats: NatsProcess): string[] {
-  const { namespace, logLevel, json } = flags
+  const { namespace, logLevel, json, codecs } = flags
   const data = join(dataDir, 'node')
   const options = [
     '--servers',
@@ -162,7 +166,8 @@ function nodeArguments({ files, flags, dataDir }: Session, nats: NatsProcess): s
     '--log-level',
     logLevel,
   ]
-  return [...options, ...(json === true ? ['--json'] : []), '--workflows', ...files]
+  const optional = [...(json === true ? ['--json'] : []), ...(codecs === undefined ? [] : ['--codecs', codecs])]
+  return [...options, ...optional, '--workflows', ...files]
 }
 
 function announce(session: Session, { url, port }: NatsProcess, { workflows }: ReadyMessage): void {

@@ -8,7 +8,7 @@ import { loadWorkflows } from '../load-workflows.ts'
 import { MonitorServer, type MonitorAddress } from '../monitor/monitor-server.ts'
 import type { NodePhase } from '../monitor/node-phase.ts'
 import { type CarillonNode, openNode, type Workflows } from '../node.ts'
-import { type ConnectionFlags, toNatsOptions } from './connection-options.ts'
+import { type ConnectionFlags, toCodecs, toNatsOptions } from './connection-options.ts'
 import { tellReady } from './dev-message.ts'
 import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
 import { parseFailpoint } from './failpoint.ts'
@@ -49,6 +49,7 @@ export async function runNode(flags: NodeFlags): Promise<number> {
   })
   watchLastResort(logger)
   const workflows = await loadWorkflows(splitList(flags.workflows))
+  const codecs = await toCodecs(flags)
   const { namespace, dataDir, name = hostname() } = flags
   const types = workflows.implementations.map(({ contract }) => contract.name)
   logger.info(
@@ -59,7 +60,7 @@ export async function runNode(flags: NodeFlags): Promise<number> {
   const monitor = flags.monitor === undefined ? undefined : await MonitorServer.open(flags.monitor, () => seen)
   if (monitor !== undefined) logger.info({ url: monitor.url }, 'probes and metrics: /live, /ready, /metrics')
   try {
-    const opening = openNode(toNodeOptions(flags, workflows, logger))
+    const opening = openNode({ ...toNodeOptions(flags, workflows, logger), codecs })
     const node = await orStopped(opening, stop)
     if (node === undefined) {
       logger.info({ by: await stop.requested }, 'stopped before the node was open')

@@ -16,6 +16,7 @@ import type {
 } from './context.ts'
 import type { Contract, ContractShape } from './contract.ts'
 import { type Duration, toMs } from './duration.ts'
+import type { Host } from './host.ts'
 import { type MailboxPolicy, parseMailbox } from './mailbox.ts'
 import type { InputOf, OutputOf } from './schema.ts'
 import { type LooseTimer, type TimerHandler, toTimerHandler } from './timer-handler.ts'
@@ -173,6 +174,8 @@ export interface Implementation {
   readonly main: ((ctx: Context, input: unknown) => unknown) | undefined
   /** What the tokens of tasks are made with: `withTaskSecret`. */
   readonly taskSecret?: string
+  /** What the node puts around it; undefined for nothing. */
+  readonly host: Host | undefined
 }
 
 export const KNOWN_IDS_DEFAULT = 10_000
@@ -230,6 +233,7 @@ export function implement<
       Object.entries(loose.timers ?? {}).map(([key, timer]) => [key, toTimerHandler(key, timer, refuse)]),
     ),
     main: loose.run,
+    host: undefined,
   })
 }
 

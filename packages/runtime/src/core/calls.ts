@@ -9,7 +9,6 @@ import { validate } from '../contract/schema.ts'
 import { CarillonError } from '../errors.ts'
 import {
   type ActivityPayload,
-  decodePayload,
   encodeValue,
   formatAsker,
   type Input,
@@ -24,6 +23,7 @@ import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
 import { send } from './outgoing.ts'
 import { parsePayload } from './parse-payload.ts'
+import { payloadOf } from './payload-of.ts'
 import { ignoreMalformed, parseResult } from './step-result.ts'
 
 type SendEffect = Effect & { readonly kind: 'send' }
@@ -77,7 +77,7 @@ export function answerTo(input: Input, outcome: Outcome, id: () => EffectId): Se
 
 /** Applies an answer, once; a later one, or one to a call of an earlier life, is ignored. */
 export function stepAnswer(instance: Instance, input: Input): void {
-  const parsed = parsePayload(() => parseResult(decodePayload(input.payload, input.encoding)))
+  const parsed = parsePayload(() => parseResult(payloadOf(instance, input)))
   if (!parsed.ok) return ignoreMalformed(instance, input, parsed.error)
   const { effect, outcome } = parsed.value
   if (!instance.data.calls.delete(effect)) return instance.emit({ kind: 'ignored', input })

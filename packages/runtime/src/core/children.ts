@@ -9,12 +9,14 @@ import type { Contract, ContractShape } from '../contract/contract.ts'
 import { validate } from '../contract/schema.ts'
 import { CarillonError, type ErrorData } from '../errors.ts'
 import {
-  decodePayload,
+  decodeEncoded,
   encodeValue,
   type Input,
   type InstanceKey,
   type Outcome,
   parseKey,
+  type PayloadCodecs,
+  placeOfInput,
   quote,
   type StartPayload,
   type TerminatePayload,
@@ -117,10 +119,14 @@ export function refusedChild(
   input: Input,
   error: ErrorData,
   id: EffectId,
+  codecs: PayloadCodecs | undefined,
 ): (Effect & { readonly kind: 'send' }) | undefined {
   if (input.kind !== 'start') return undefined
   try {
-    const payload = decodePayload(input.payload, input.encoding) as { readonly parent?: unknown } | undefined
+    const place = placeOfInput(child, input.kind, input.name)
+    const payload = decodeEncoded(codecs, input.payload, input.encoding, place) as
+      | { readonly parent?: unknown }
+      | undefined
     const parent = payload?.parent
     return isParentLink(parent) ? resultForParent(child, parent, { ok: false, error }, id) : undefined
   } catch {

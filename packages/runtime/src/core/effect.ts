@@ -43,7 +43,13 @@ export type Effect =
       readonly payload: Uint8Array
     }
   | { readonly kind: 'dead'; readonly id: EffectId; readonly input: Input; readonly reason: ErrorData }
-  | { readonly kind: 'reply'; readonly inbox: string; readonly payload: ReplyPayload }
+  /** `sealFor`: the input came through codecs, and so does the answer; the instance that gives it. */
+  | {
+      readonly kind: 'reply'
+      readonly inbox: string
+      readonly payload: ReplyPayload
+      readonly sealFor?: InstanceKey
+    }
   | {
       readonly kind: 'log'
       readonly level: 'debug' | 'info' | 'warn' | 'error'

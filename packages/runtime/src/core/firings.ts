@@ -7,7 +7,7 @@
  */
 import type { TimerHandler } from '../contract/timer-handler.ts'
 import type { Firing } from '../contract/timers.ts'
-import { decodePayload, encodeValue, type Input } from '../protocol/index.ts'
+import { decodeValue, encodeValue, type Input } from '../protocol/index.ts'
 import type { EffectId } from './effect.ts'
 import type { Instance, Job } from './instance.ts'
 import { InstanceContext } from './instance-context.ts'
@@ -100,8 +100,9 @@ function carrying(input: Input, effect: EffectId, { dueMs, missed }: Firing): In
   return { ...input, encoding: 'msgpack', payload: encodeValue({ effect, dueMs, missed }) }
 }
 
-function firingOf({ payload, encoding }: Input): Firing {
-  const { dueMs, missed = 0 } = decodePayload(payload, encoding) as { readonly dueMs: number; readonly missed?: number }
+/** As `carrying` made it. */
+function firingOf({ payload }: Input): Firing {
+  const { dueMs, missed = 0 } = decodeValue(payload) as { readonly dueMs: number; readonly missed?: number }
   return { dueMs, missed }
 }
 

@@ -18,19 +18,12 @@ import type { TimerControl } from '../contract/timers.ts'
 import type { WaitTimer } from '../contract/wait-timer.ts'
 import type { Task } from '../contract/tasks.ts'
 import { CarillonError } from '../errors.ts'
-import {
-  copyValue,
-  decodePayload,
-  encodeValue,
-  type Input,
-  parseKey,
-  PAYLOAD_BYTES_MAX,
-  quote,
-} from '../protocol/index.ts'
+import { copyValue, encodeValue, type Input, parseKey, PAYLOAD_BYTES_MAX, quote } from '../protocol/index.ts'
 import { attributesOf } from './attributes.ts'
 import { childrenOf } from './children.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
+import { payloadOf } from './payload-of.ts'
 import { toPlainError } from './plain-error.ts'
 import { isPatched } from './patched.ts'
 import { parseRenewal } from './renewal.ts'
@@ -186,11 +179,7 @@ export class InstanceContext implements Context {
       index === -1 ? await instance.waits.forSignal(wanted, this.#scope) : (mailbox.splice(index, 1)[0] as Input)
     instance.finish(input, { ok: true })
     // Validated when it came in; decoding it again gives the same.
-    const payload = validate(
-      declared[input.name],
-      decodePayload(input.payload, input.encoding),
-      `the signal ${input.name}`,
-    )
+    const payload = validate(declared[input.name], payloadOf(instance, input), `the signal ${input.name}`)
     return { name: input.name, payload } as never
   }
 

@@ -20,6 +20,7 @@ import { InstanceContext } from './instance-context.ts'
 import { emptyData, INSTANCE_LIMITS, type InstanceData } from './instance-data.ts'
 import { toPlainError } from './plain-error.ts'
 import type { Base } from './renewal.ts'
+import { replyTo } from './reply.ts'
 import type { Turn } from './turn.ts'
 import { Scope } from './scope.ts'
 import { Waits } from './waits.ts'
@@ -405,7 +406,7 @@ export class Instance {
     if (input.reply === undefined) return
     const answer = answerTo(input, outcome, () => this.requireTurn().nextEffectId())
     if (answer !== undefined) return this.emit(answer)
-    this.emit({ kind: 'reply', inbox: input.reply, payload: { seq: input.seq, duplicate, outcome } })
+    this.emit(replyTo(input.reply, { seq: input.seq, duplicate, outcome }, input, this.key))
   }
 }
 

@@ -1,13 +1,16 @@
 /** The boundary of the core: a stored message becomes an input, or is refused. After this nobody parses again. */
 import {
-  type Encoding,
+  CODEC_OVERHEAD_BYTES_MAX,
   HEADERS,
   type Input,
   INPUT_ID_BYTES_MAX,
   type InstanceKey,
+  isPayloadEncoding,
+  isPlain,
   parseAsker,
   type Partition,
   PAYLOAD_BYTES_MAX,
+  type PayloadEncoding,
   PROTOCOL_VERSION,
   type Subjects,
   type Token,
@@ -46,7 +49,7 @@ export function parseInput(subjects: Subjects, message: LogMessage): ParsedInput
     kind: subject.kind,
     name: subject.name,
     id: message.header(HEADERS.id) ?? message.header(HEADERS.natsId),
-    encoding: (message.header(HEADERS.encoding) ?? 'json') as Encoding,
+    encoding: (message.header(HEADERS.encoding) ?? 'json') as PayloadEncoding,
     payload: message.payload,
     reply: message.header(HEADERS.reply),
     trace: message.header(HEADERS.trace),
@@ -56,18 +59,31 @@ export function parseInput(subjects: Subjects, message: LogMessage): ParsedInput
   const { partition, key } = subject
   return reason === undefined
     ? { kind: 'input', partition, key, input }
-    : { kind: 'refused', partition, key, input: isReplyValid(input) ? input : { ...input, reply: undefined }, reason }
+    : { kind: 'refused', partition, key, input: acceptable(input), reason }
+}
+
+/** Without what must not go any further. */
+function acceptable(input: Input): Input {
+  return {
+    ...input,
+    reply: isReplyValid(input) ? input.reply : undefined,
+    encoding: isPayloadEncoding(input.encoding) ? input.encoding : 'json',
+  }
 }
 
 function refusal(input: Input): ErrorData | undefined {
-  if (input.payload.length > PAYLOAD_BYTES_MAX) {
+  const bytesMax = PAYLOAD_BYTES_MAX + (isPlain(input.encoding) ? 0 : CODEC_OVERHEAD_BYTES_MAX)
+  if (input.payload.length > bytesMax) {
     return {
       code: 'PAYLOAD_TOO_LARGE',
-      message: `the payload has ${input.payload.length} bytes, over ${PAYLOAD_BYTES_MAX}: store it elsewhere and send a reference`,
+      message: `the payload has ${input.payload.length} bytes, over ${bytesMax}: store it elsewhere and send a reference`,
     }
   }
-  if (input.encoding !== 'json' && input.encoding !== 'msgpack') {
-    return { code: 'INVALID_PAYLOAD', message: `the header ${HEADERS.encoding} is neither json nor msgpack` }
+  if (!isPayloadEncoding(input.encoding)) {
+    return {
+      code: 'INVALID_PAYLOAD',
+      message: `the header ${HEADERS.encoding} is neither json nor msgpack, with codecs or without`,
+    }
   }
   if (!isReplyValid(input))
     return { code: 'INVALID_ID', message: `the header ${HEADERS.reply} is not an inbox subject (_INBOX.…)` }

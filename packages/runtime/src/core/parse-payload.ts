@@ -9,7 +9,7 @@ export function parsePayload<T>(
   try {
     return { ok: true, value: parse() }
   } catch (error) {
-    if (!hasCode(error, 'INVALID_PAYLOAD')) throw error
+    if (!hasCode(error, 'INVALID_PAYLOAD') && !hasCode(error, 'CODEC_REQUIRED')) throw error
     return { ok: false, error: toPlainError(error, 'INVALID_PAYLOAD') }
   }
 }

@@ -13,7 +13,9 @@ import {
   type InputKind,
   type InstanceKey,
   INSTANCE_STATUSES,
+  isPlain,
   type Outcome,
+  type PayloadEncoding,
 } from '../protocol/index.ts'
 import type { AttributeData } from './attributes.ts'
 import type { EffectId } from './effect.ts'
@@ -93,7 +95,8 @@ type FlatInput = [
   kind: InputKind,
   name: string,
   id: string | null,
-  json: boolean,
+  /** True for JSON, false for msgpack; the text where it passed codecs. */
+  json: boolean | PayloadEncoding,
   payload: Uint8Array,
   reply: string | null,
   trace: string | null,
@@ -298,7 +301,8 @@ function decodePhase(flat: FlatPhase): Phase {
 }
 
 function flattenInput({ seq, timeMs, kind, name, id, encoding, payload, reply, trace, version }: Input): FlatInput {
-  return [seq, timeMs, kind, name, id ?? null, encoding === 'json', payload, reply ?? null, trace ?? null, version]
+  const json = isPlain(encoding) ? encoding === 'json' : encoding
+  return [seq, timeMs, kind, name, id ?? null, json, payload, reply ?? null, trace ?? null, version]
 }
 
 function unflattenInput([seq, timeMs, kind, name, id, json, payload, reply, trace, version]: FlatInput): Input {
@@ -308,7 +312,7 @@ function unflattenInput([seq, timeMs, kind, name, id, json, payload, reply, trac
     kind,
     name,
     id: id ?? undefined,
-    encoding: json ? 'json' : 'msgpack',
+    encoding: typeof json === 'string' ? json : json ? 'json' : 'msgpack',
     payload,
     reply: reply ?? undefined,
     trace: trace ?? undefined,

@@ -1,14 +1,15 @@
 /** Cancel requests: they reach `run`, which may clean up, go on, or end; without `run` the instance closes behind the handlers in progress. */
 import { CarillonError, type ErrorData, toErrorData } from '../errors.ts'
-import { decodePayload, type Input, quote } from '../protocol/index.ts'
+import { type Input, quote } from '../protocol/index.ts'
 import type { Instance } from './instance.ts'
 import { parsePayload } from './parse-payload.ts'
+import { payloadOf } from './payload-of.ts'
 
 /** Characters of a reason: it becomes part of the outcome. */
 const REASON_CHARS_MAX = 500
 
 export function stepCancel(instance: Instance, input: Input): void {
-  const payload = parsePayload(() => decodePayload(input.payload, input.encoding))
+  const payload = parsePayload(() => payloadOf(instance, input))
   if (!payload.ok) return instance.deadLetter(input, payload.error)
   const { reason } = (payload.value ?? {}) as { readonly reason?: unknown }
   if (reason !== undefined && (typeof reason !== 'string' || reason.length > REASON_CHARS_MAX))

@@ -1,12 +1,13 @@
 /** Results of children. Deduplicated by the effect that started the child, which is open once. */
-import { decodePayload, type Input } from '../protocol/index.ts'
+import type { Input } from '../protocol/index.ts'
 import type { Instance } from './instance.ts'
 import { parsePayload } from './parse-payload.ts'
+import { payloadOf } from './payload-of.ts'
 import { ignoreMalformed, parseResult } from './step-result.ts'
 
 /** Applies the result of a child, once; a later one, or one of a child of an earlier life, is ignored. */
 export function stepChild(instance: Instance, input: Input): void {
-  const parsed = parsePayload(() => parseResult(decodePayload(input.payload, input.encoding)))
+  const parsed = parsePayload(() => parseResult(payloadOf(instance, input)))
   if (!parsed.ok) return ignoreMalformed(instance, input, parsed.error)
   const { effect, outcome } = parsed.value
   if (!instance.data.children.delete(effect)) return instance.emit({ kind: 'ignored', input })

@@ -1,13 +1,14 @@
 /** Results of activities. Deduplicated by their effect, which is open once. */
 import { CarillonError, type ErrorData } from '../errors.ts'
-import { type ActivityPayload, decodePayload, type Input } from '../protocol/index.ts'
+import type { ActivityPayload, Input } from '../protocol/index.ts'
 import { type EffectId, isEffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { parsePayload } from './parse-payload.ts'
+import { payloadOf } from './payload-of.ts'
 
 /** Applies the result of an activity, once; a later one, or one for an unknown call, is ignored. */
 export function stepActivity(instance: Instance, input: Input): void {
-  const parsed = parsePayload(() => parseResult(decodePayload(input.payload, input.encoding)))
+  const parsed = parsePayload(() => parseResult(payloadOf(instance, input)))
   if (!parsed.ok) return ignoreMalformed(instance, input, parsed.error)
   const { effect: id, outcome } = parsed.value
   // Done also where nobody waits: a rolled-back turn may have left it pending.

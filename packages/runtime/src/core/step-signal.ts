@@ -2,17 +2,18 @@
 import type { MailboxPolicy } from '../contract/mailbox.ts'
 import { validate } from '../contract/schema.ts'
 import type { ErrorData } from '../errors.ts'
-import { decodePayload, encodeValue, type Input, quote } from '../protocol/index.ts'
+import { encodeValue, type Input, isPlain, OPENED, quote } from '../protocol/index.ts'
 import type { Instance, Job } from './instance.ts'
 import { InstanceContext } from './instance-context.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
 import { beginLife } from './begin-life.ts'
 import { boundMailbox, boundQueue } from './mailbox-policy.ts'
 import { parsePayload } from './parse-payload.ts'
+import { payloadOf } from './payload-of.ts'
 import { stepTask } from './tasks.ts'
 
 export function stepSignal(instance: Instance, input: Input): void {
-  const payload = parsePayload(() => decodePayload(input.payload, input.encoding))
+  const payload = parsePayload(() => payloadOf(instance, input))
   if (!payload.ok) return instance.deadLetter(input, payload.error)
   receiveSignal(instance, input, input.name, payload.value)
 }
@@ -79,7 +80,8 @@ function post(instance: Instance, signal: Input, policy: MailboxPolicy | undefin
 /** A signal that came with a start waits, and is buried, under its own name. */
 function asSignal(input: Input, name: string, raw: unknown): Input {
   if (input.kind === 'signal') return input
-  return { ...input, kind: 'signal', name, encoding: 'msgpack', payload: encodeValue(raw) }
+  const encoding = isPlain(input.encoding) ? 'msgpack' : OPENED
+  return { ...input, kind: 'signal', name, encoding, payload: encodeValue(raw) }
 }
 
 function discard(value: unknown): unknown {

@@ -1,13 +1,14 @@
 /** Start inputs. */
 import { validate } from '../contract/schema.ts'
 import { CarillonError, type ErrorData } from '../errors.ts'
-import { decodePayload, type Input, type Outcome, quote, type StartPayload } from '../protocol/index.ts'
+import { type Input, type Outcome, quote, type StartPayload } from '../protocol/index.ts'
 import { DURATION_MS_MAX } from '../contract/duration.ts'
 import { beginLife, beginLifeLater } from './begin-life.ts'
 import { isParentLink, tellParent } from './children.ts'
 import type { Instance } from './instance.ts'
 import type { ParentLink } from './instance-data.ts'
 import { parsePayload } from './parse-payload.ts'
+import { payloadOf } from './payload-of.ts'
 import { receiveSignal } from './step-signal.ts'
 import { enqueueUpdate, parseUpdate } from './step-update.ts'
 import { terminate } from './terminate.ts'
@@ -66,7 +67,7 @@ function refuse(instance: Instance, input: Input, { signal, parent }: CheckedSta
 }
 
 function parseStart(instance: Instance, input: Input): CheckedStart | undefined {
-  const parsed = parsePayload(() => checkStart(decodePayload(input.payload, input.encoding)))
+  const parsed = parsePayload(() => checkStart(payloadOf(instance, input)))
   if (parsed.ok) return parsed.value
   instance.deadLetter(input, parsed.error)
   return undefined

@@ -1,9 +1,10 @@
 /** The command `terminate`: the instance closes as failed at this input, whatever runs or waits in it. */
 import { CarillonError, type ErrorData } from '../errors.ts'
-import { decodePayload, type Input, quote, type TerminatePayload } from '../protocol/index.ts'
+import { type Input, quote, type TerminatePayload } from '../protocol/index.ts'
 import { isParentLink } from './children.ts'
 import type { Instance } from './instance.ts'
 import { parsePayload } from './parse-payload.ts'
+import { payloadOf } from './payload-of.ts'
 import { terminate } from './terminate.ts'
 
 /**
@@ -11,7 +12,7 @@ import { terminate } from './terminate.ts'
  * has seen are dead-lettered. A parent's command means the child that it started, not a later life of its id.
  */
 export function stepTerminate(instance: Instance, input: Input): void {
-  const parsed = parsePayload(() => parseTerminate(decodePayload(input.payload, input.encoding)))
+  const parsed = parsePayload(() => parseTerminate(payloadOf(instance, input)))
   if (!parsed.ok) return instance.deadLetter(input, parsed.error)
   const { reason = 'it was told to', parent } = parsed.value
   if (parent !== undefined && !isChildOf(instance, parent)) {

@@ -1,15 +1,16 @@
 /** Timers that fire. Deduplicated by their effect, which is set once. */
-import { decodePayload, type Input, type TimerPayload } from '../protocol/index.ts'
+import type { Input, TimerPayload } from '../protocol/index.ts'
 import { type EffectId, isEffectId } from './effect.ts'
 import { fireNamed, isDueByJournal } from './firings.ts'
 import type { Instance } from './instance.ts'
 import { parsePayload } from './parse-payload.ts'
+import { payloadOf } from './payload-of.ts'
 import { forget } from './retention.ts'
 import { asObject, ignoreMalformed, malformed } from './step-result.ts'
 
 /** Fires a timer: the handler of its name, or the sleep or time-out that waits for it. */
 export function stepTimer(instance: Instance, input: Input): void {
-  const parsed = parsePayload(() => parseTimer(decodePayload(input.payload, input.encoding)))
+  const parsed = parsePayload(() => parseTimer(payloadOf(instance, input)))
   if (!parsed.ok) return ignoreMalformed(instance, input, parsed.error)
   const id = parsed.value.effect
   const named = [...instance.data.timers].find(([, timer]) => timer.effect === id)

@@ -2,16 +2,17 @@
 import { validate } from '../contract/schema.ts'
 import type { UpdateHandler } from '../contract/implement.ts'
 import { CarillonError, type ErrorData, UpdateRejected } from '../errors.ts'
-import { decodePayload, encodeValue, type Input } from '../protocol/index.ts'
+import { encodeValue, type Input } from '../protocol/index.ts'
 import { copyResult } from './copy-result.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
 import { toPlainError } from './plain-error.ts'
 import { parsePayload } from './parse-payload.ts'
+import { payloadOf } from './payload-of.ts'
 import { ensureRunning, unknownName } from './step-signal.ts'
 
 export function stepUpdate(instance: Instance, input: Input): void {
-  const raw = parsePayload(() => decodePayload(input.payload, input.encoding))
+  const raw = parsePayload(() => payloadOf(instance, input))
   const update = raw.ok ? parseUpdate(instance, input.name, raw.value) : raw
   if (!update.ok) return instance.deadLetter(input, update.error)
   if (ensureRunning(instance, input)) enqueueUpdate(instance, input, update)

@@ -12,6 +12,7 @@
  */
 import { type ActivityCall, callId } from '../activity/index.ts'
 import type { ActivityImplementations } from '../contract/activities.ts'
+import { withHost } from '../contract/host.ts'
 import { type Implementation, withTaskSecret } from '../contract/implement.ts'
 import { askerOf, type Effect, installGuards, parseInput, parseSendId, sendIdOf, type TimerRow } from '../core/index.ts'
 import type {
@@ -32,9 +33,11 @@ import {
   NO_BYTES,
   type Input,
   type InstanceKey,
+  isPayloadEncoding,
   type Outcome,
   parseKey,
   type Partition as PartitionNumber,
+  type PayloadCodecs,
   PROTOCOL_VERSION,
   type Subjects,
 } from '../protocol/index.ts'
@@ -46,10 +49,12 @@ import { ListService } from './list-service.ts'
 import { Mutex } from './mutex.ts'
 import { noFailpoints, type ReachFailpoint } from './failpoints.ts'
 import { Partition, type PartitionSink } from './partition.ts'
+import { encodeForInput, encodeReply } from './outgoing-payload.ts'
 import { OutgoingSends } from './outgoing-sends.ts'
 import type { DeadLetter, OutgoingSend, PendingEffect } from './pending-effect.ts'
 import { PendingEffects } from './pending-effects.ts'
 import { RpcService } from './rpc-service.ts'
+import { answerThroughCodecs } from './sealed-rpc.ts'
 import { TimerService } from './timer-service.ts'
 
 /** So often the position of every partition is saved: idle ones would else be read again from far back. */
@@ -80,6 +85,8 @@ export interface EngineOptions {
   readonly reach?: ReachFailpoint
   /** Whether a patch that the implementations declare may become active; all when absent. For tests. */
   readonly announces?: (patch: string) => boolean
+  /** What payloads pass on their way out and in. The store is given as it is to be used, behind them or not. */
+  readonly codecs?: PayloadCodecs | undefined
 }
 
 /** Counted since the start. */
@@ -155,7 +162,7 @@ export class Engine {
     this.#options = options
     this.#limits = { ...ENGINE_LIMITS, ...options.limits }
     this.#reach = options.reach ?? noFailpoints
-    const { store, clock, logger } = options
+    const { store, clock, logger, codecs } = options
     // Turns begin when nothing of the host waits in the microtask and tick queues: it would run within them (turn.ts, invariant 1).
     this.#turns = new Mutex(() => clock.yield())
     this.#caughtUp = new Promise((resolve) => (this.#reportCaughtUp = resolve))
@@ -186,7 +193,10 @@ export class Engine {
     const implementations = new Map(
       options.implementations.map((implementation) => [
         encodeToken(implementation.contract.name) as string,
-        options.taskSecret === undefined ? implementation : withTaskSecret(implementation, options.taskSecret),
+        withHost(
+          options.taskSecret === undefined ? implementation : withTaskSecret(implementation, options.taskSecret),
+          { codecs },
+        ),
       ]),
     )
     this.#rpc = new RpcService({
@@ -198,7 +208,7 @@ export class Engine {
       appliedSeq: () => this.#readSeq,
     })
     for (const number of options.partitions) {
-      this.#partitions.set(number, new Partition({ number, store, implementations, sink: this.#sinkOf() }))
+      this.#partitions.set(number, new Partition({ number, store, implementations, sink: this.#sinkOf(), codecs }))
       const of = { partition: number, store }
       const laneOf = (effect: PendingEffect): unknown =>
         effect.kind === 'activity' ? this.#runner.laneOf(effect) : effect.kind
@@ -440,7 +450,11 @@ export class Engine {
 
   /** Reads bring instances into memory as well; nothing is to be committed behind them. */
   async #answer(partition: Partition, payload: Uint8Array): Promise<Uint8Array> {
-    const answer = await this.#rpc.answer(partition, payload)
+    const { codecs, clock } = this.#options
+    const plain = (request: Uint8Array): Promise<Uint8Array> => this.#rpc.answer(partition, request)
+    const answer = await (codecs === undefined
+      ? plain(payload)
+      : answerThroughCodecs(codecs, payload, clock.nowMs(), plain))
     if (this.#isFull) this.#planCommit()
     return answer
   }
@@ -484,18 +498,24 @@ export class Engine {
     partition: PartitionNumber,
     { key, id, target, inputKind, name, payload }: OutgoingSend,
   ): Promise<void> {
-    const { subjects } = this.#options
+    const { subjects, codecs } = this.#options
     const token = name === '' ? undefined : encodeToken(name)
     const subject = subjects.logOfKey(subjects.partitionOfKey(target), target, inputKind, token)
-    const headers: Record<string, string> = { [HEADERS.id]: sendIdOf(key, id), ...MSGPACK }
+    const encoded = encodeForInput(codecs, payload, target, inputKind, name)
+    const headers: Record<string, string> = { [HEADERS.id]: sendIdOf(key, id), ...encoded.headers }
     if (inputKind === 'update') headers[HEADERS.reply] = askerOf(key, id)
-    await this.#append(subject, headers, payload)
+    await this.#append(subject, headers, encoded.payload)
     this.#partitions.get(partition)?.effectDone(key, id)
     this.#planCommit()
   }
 
   async #storeDeadLetter(partition: PartitionNumber, letter: DeadLetter): Promise<void> {
-    const { subject, headers, payload } = deadLetterMessage(this.#options.subjects, partition, letter)
+    const { subject, headers, payload } = deadLetterMessage(
+      this.#options.subjects,
+      partition,
+      letter,
+      this.#options.codecs,
+    )
     await this.#append(subject, headers, payload)
     this.#partitions.get(partition)?.effectDone(letter.key, letter.id)
     this.#planCommit()
@@ -504,7 +524,9 @@ export class Engine {
   async #storeResult({ key, id, name }: ActivityCall, outcome: Outcome): Promise<void> {
     const [type = '', instance = ''] = key.split('.')
     const subject = this.#options.subjects.log(type as never, instance as never, 'activity', encodeToken(name))
-    await this.#append(subject, { [HEADERS.id]: `${id}:result`, ...MSGPACK }, encodeValue({ effect: id, outcome }))
+    const plain = encodeValue({ effect: id, outcome })
+    const { payload, headers } = encodeForInput(this.#options.codecs, plain, key, 'activity', name)
+    await this.#append(subject, { [HEADERS.id]: `${id}:result`, ...headers }, payload)
   }
 
   async #storeFiring(partition: PartitionNumber, { key, effect, dueMs }: TimerRow, name: string): Promise<void> {
@@ -553,7 +575,7 @@ export class Engine {
       timerDone: (partition, key, id) => this.#timerNews.push(() => this.#timers.letGo(partition, callId(key, id))),
       dead: (partition, letter) => later(() => this.#pending.get(partition)?.add(letter)),
       send: (partition, send) => later(() => this.#pendingSends.get(partition)?.add(send)),
-      reply: ({ inbox, payload }) => later(() => this.#options.bus.publish(inbox, encodeValue(payload))),
+      reply: (reply) => later(() => this.#options.bus.publish(reply.inbox, encodeReply(this.#options.codecs, reply))),
       log: (key, effect) => later(() => this.#writeLog(key, effect)),
       closed: (key) => later(() => this.#rpc.closed(key)),
       suspended: (key, seq, error) =>
@@ -585,13 +607,14 @@ export class Engine {
 }
 
 function rawInput(message: LogMessage): Input {
+  const encoding = message.header(HEADERS.encoding) ?? 'json'
   return {
     seq: message.seq,
     timeMs: message.timeMs,
     kind: 'signal',
     name: '',
     id: undefined,
-    encoding: message.header(HEADERS.encoding) === 'msgpack' ? 'msgpack' : 'json',
+    encoding: isPayloadEncoding(encoding) ? encoding : 'json',
     payload: message.payload,
     reply: undefined,
     trace: undefined,

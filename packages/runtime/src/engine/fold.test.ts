@@ -4,6 +4,8 @@ import { deepStrictEqual } from 'node:assert'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
+import { compression, createCodecs, encryption } from '../codecs/index.ts'
+import { withHost } from '../contract/host.ts'
 import { digestOf, installGuards, statusOf } from '../core/index.ts'
 import { codeOf, type Context, defineWorkflow, type Firing, implement, type Implementation, type } from '../index.ts'
 import type { Table, Write } from '../ports/index.ts'
@@ -16,6 +18,7 @@ import {
   parseKey,
   parseTaskToken,
   type Partition as PartitionNumber,
+  placeOfInput,
   type TaskDeed,
   taskSignal,
   type TimerPayload,
@@ -317,6 +320,10 @@ const KEYS = [
   'clock.e',
   'clock.f',
 ] as const satisfies readonly InstanceKey[]
+const codecs = createCodecs([
+  compression({ aboveBytes: 10 }),
+  encryption({ keys: { k1: Buffer.alloc(32, 1) }, current: 'k1' }),
+])
 /**
  * The build after that: its states have one part more, and `migrate` adds it to those of the first one. What begins behind its patch says so, and
  * waits first.
@@ -345,9 +352,9 @@ function nextBuildOf(build: Implementation): Implementation {
 const PATCH = 'later'
 let patchedTurns = 0
 const FIRST_BUILD = new Map<string, Implementation>([
-  ['entity', entity],
-  ['flow', flow],
-  ['clock', clock],
+  ['entity', withHost(entity, { codecs })],
+  ['flow', withHost(flow, { codecs })],
+  ['clock', withHost(clock, { codecs })],
 ])
 const NEXT_BUILD = new Map([...FIRST_BUILD].map(([name, build]) => [name, nextBuildOf(build)]))
 type Build = ReadonlyMap<string, Implementation>
@@ -735,6 +742,28 @@ describe('the fold', () => {
     expect(patchedTurns).toBeGreaterThan(100)
   })
 
+  it('G4: is the same over crashes where some inputs came through codecs', async () => {
+    let sealed = 0
+    await fc.assert(
+      fc.asyncProperty(moves, fc.nat(7), async (program, every) => {
+        const inputs = (await inputsOf(program)).map((keyed, at) => (at % 8 === every ? keyed : encoded(keyed)))
+        sealed += inputs.filter(({ input }) => input.encoding.endsWith('aes-gcm')).length
+        const fold = new Fold()
+        for (const [at, keyed] of inputs.entries()) {
+          await fold.apply(keyed)
+          if (at % 3 === every % 3) await fold.commit()
+          if (at % 5 !== every % 5) continue
+          fold.crash()
+          const { position } = fold.partition
+          for (const again of inputs.slice(0, at + 1)) if (again.input.seq > position) await fold.apply(again)
+        }
+        expect(await fold.outcome()).toEqual(await foldOnce(inputs))
+      }),
+      { numRuns: 60 },
+    )
+    expect(sealed).toBeGreaterThan(500)
+  })
+
   it('G3: is not changed by repeats of inputs, at any later point, in memory or not', async () => {
     let repeated = 0
     await fc.assert(
@@ -789,6 +818,12 @@ describe('the fold', () => {
     expect(repeated).toBeGreaterThan(100)
   })
 })
+
+/** As a sender with codecs stores it. */
+function encoded({ key, input }: Keyed): Keyed {
+  const { bytes, encoding } = codecs.encode(input.payload, 'msgpack', placeOfInput(key, input.kind, input.name))
+  return { key, input: { ...input, payload: bytes, encoding } }
+}
 
 /** As the client does it: its inputs have an id; results and firings are known by their effect. */
 function withId(input: Input): Input {

@@ -19,8 +19,10 @@ import {
   type EffectId,
   isEffectId,
   type ParsedInput,
+  payloadOf,
   positionKey,
   refusedChild,
+  replyTo,
   timerKey,
   toPlainError,
   withActivePatches,
@@ -35,6 +37,7 @@ import {
   type Partition as PartitionNumber,
   parseAsker,
   parseKey,
+  type PayloadCodecs,
   type Token,
   typeTokenOf,
 } from '../protocol/index.ts'
@@ -63,6 +66,8 @@ export interface PartitionOptions {
   readonly store: OrderedStore
   readonly implementations: ReadonlyMap<string, Implementation>
   readonly sink: PartitionSink
+  /** Undefined where this process has none. */
+  readonly codecs?: PayloadCodecs | undefined
 }
 
 export class Partition {
@@ -73,6 +78,7 @@ export class Partition {
   readonly #store: OrderedStore
   readonly #implementations: ReadonlyMap<string, Implementation>
   readonly #sink: PartitionSink
+  readonly #codecs: PayloadCodecs | undefined
   readonly #residents = new Map<InstanceKey, Resident>()
   readonly #dirty = new Set<Resident>()
   #collected: Resident[] = []
@@ -82,7 +88,7 @@ export class Partition {
   #muted = true
   #weight = 0
 
-  constructor({ number, store, implementations, sink }: PartitionOptions) {
+  constructor({ number, store, implementations, sink, codecs }: PartitionOptions) {
     this.number = number
     this.#store = store
     this.#patches = new PartitionPatches(store, number)
@@ -91,6 +97,7 @@ export class Partition {
     )
     this.#sink = sink
     this.counts = new StatusCounts(store, number)
+    this.#codecs = codecs
     this.#position = readPosition(store, number)
     this.#savedPosition = this.#position
   }
@@ -291,20 +298,13 @@ export class Partition {
     resident.uncommitted.push(input)
     if (resident.suspension === undefined) return
     // Its result waits in the tail now: nobody needs to run the activity again.
-    if (input.kind === 'activity') this.#activityParked(resident.key, input)
+    if (input.kind === 'activity') this.#activityParked(resident, input)
     // An instance that asked waits until this one is resumed.
     if (input.reply === undefined || parseAsker(input.reply) !== undefined) return
     const { seq, error } = resident.suspension
     const message = `accepted as seq ${input.seq}, but the instance is suspended at seq ${seq}: ${error.message}`
-    this.#sink.reply({
-      kind: 'reply',
-      inbox: input.reply,
-      payload: {
-        seq: input.seq,
-        duplicate: false,
-        outcome: { ok: false, error: { code: 'SUSPENDED', message, details: error } },
-      },
-    })
+    const outcome = { ok: false, error: { code: 'SUSPENDED', message, details: error } } as const
+    this.#sink.reply(replyTo(input.reply, { seq: input.seq, duplicate: false, outcome }, input, resident.key))
   }
 
   /** Applies what was parked, in order, with the code as it is now; then the command itself. */
@@ -334,8 +334,9 @@ export class Partition {
     this.#sink.suspended(resident.key, suspension.seq, suspension.error)
   }
 
-  #activityParked(key: InstanceKey, input: Input): void {
-    const effect = effectOf(input)
+  #activityParked(resident: Resident, input: Input): void {
+    const { key } = resident
+    const effect = effectOf(resident, input)
     if (effect === undefined) return
     this.effectDone(key, effect)
     if (!this.#muted) this.#sink.activityDone(this.number, key, effect)
@@ -345,13 +346,11 @@ export class Partition {
     const answer = answerTo(input, { ok: false, error: reason }, () => `${input.seq}.1`)
     if (answer !== undefined) this.#send({ ...answer, key })
     else if (input.reply !== undefined)
-      this.#sink.reply({
-        kind: 'reply',
-        inbox: input.reply,
-        payload: { seq: input.seq, duplicate: false, outcome: { ok: false, error: reason } },
-      })
+      this.#sink.reply(
+        replyTo(input.reply, { seq: input.seq, duplicate: false, outcome: { ok: false, error: reason } }, input, key),
+      )
     this.#bury(key, { kind: 'dead', id: `${input.seq}.0`, input, reason }, undefined)
-    const result = refusedChild(key, input, reason, `${input.seq}.1`)
+    const result = refusedChild(key, input, reason, `${input.seq}.1`, this.#codecs)
     if (result !== undefined) this.#send({ ...result, key })
   }
 
@@ -434,9 +433,9 @@ function unknownType(key: InstanceKey): ErrorData & { readonly code: 'UNKNOWN_TY
   }
 }
 
-function effectOf(input: Input): EffectId | undefined {
+function effectOf(resident: Resident, input: Input): EffectId | undefined {
   try {
-    const { effect } = decodeValue(input.payload) as { effect?: unknown }
+    const { effect } = payloadOf(resident, input) as { effect?: unknown }
     return isEffectId(effect) ? effect : undefined
   } catch {
     return undefined

@@ -96,6 +96,11 @@ export class RpcService {
       case 'count':
         return this.#saved(partition, request.minSeq).then(() => this.#options.lists.count(partition, request))
       default:
+        if ((request as { op: unknown }).op === 'sealed')
+          throw new CarillonError(
+            'UNKNOWN_CODEC',
+            'the request is sealed, and this node has no codecs: pass them to it',
+          )
         throw new CarillonError(
           'UNKNOWN_NAME',
           `this node answers no request ${quote((request as { op: unknown }).op)}`,

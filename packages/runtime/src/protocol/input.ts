@@ -1,13 +1,13 @@
 /** Inputs: what the journal holds for an instance, and the payloads that Carillon itself defines. */
 import type { ErrorData } from '../errors.ts'
-import type { Encoding } from './codec.ts'
+import type { PayloadEncoding } from './payload-encoding.ts'
 import type { InputKind } from './subjects.ts'
 
 /** The headers of an input. All are optional. */
 export const HEADERS = {
   /** The input id: the idempotency key within its instance. */
   id: 'Carillon-Id',
-  /** `msgpack`; none means JSON. */
+  /** `json` or `msgpack`, then the codecs that the payload passed, with commas; none means JSON. */
   encoding: 'Carillon-Encoding',
   /** Where the outcome is to be sent (the NATS reply subject is taken by the PubAck). */
   reply: 'Carillon-Reply',
@@ -39,7 +39,7 @@ export interface Input {
   readonly name: string
   /** The sender's idempotency key, or undefined when it gave none. */
   readonly id: string | undefined
-  readonly encoding: Encoding
+  readonly encoding: PayloadEncoding
   readonly payload: Uint8Array
   /** Inbox that waits for the outcome. */
   readonly reply: string | undefined

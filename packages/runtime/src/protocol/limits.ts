@@ -9,6 +9,9 @@ export const INPUT_ID_BYTES_MAX = 200
 /** Bytes of one encoded payload. NATS refuses messages over 1 MiB by default, headers included; half leaves room for wrapping. */
 export const PAYLOAD_BYTES_MAX = 512 * 1024
 
+/** Bytes that codecs may add to one payload: key ids, nonces, tags. So a payload of the full size still passes them. */
+export const CODEC_OVERHEAD_BYTES_MAX = 4096
+
 /** Nesting levels of a payload or a state. The msgpack encoder recurses, so deeper data could be read but never written back. */
 export const DEPTH_MAX = 64
 

@@ -6,20 +6,23 @@
  */
 import type { ActivityImplementations } from '../contract/activities.ts'
 import type { Implementation } from '../contract/implement.ts'
-import { Engine, type EngineLimits, type ReachFailpoint } from '../engine/index.ts'
+import { CodecStore, Engine, type EngineLimits, type ReachFailpoint } from '../engine/index.ts'
 import { CarillonError } from '../errors.ts'
 import type { AppendOptions, Bus, Clock, Controls, InputLog, Logger, LogReader } from '../ports/index.ts'
 import {
-  decodeValue,
+  decodeMessage,
   encodeToken,
   encodeValue,
   HEADERS,
   type InputKind,
   type InstanceKey,
   type Partition,
+  type PayloadCodecs,
+  placeOfInput,
   type ReplyPayload,
   type RpcRequest,
   type RpcResponse,
+  sealMessage,
   Subjects,
 } from '../protocol/index.ts'
 import { MemoryBus } from './memory-bus.ts'
@@ -34,6 +37,8 @@ export interface WorldOptions {
   readonly deliveryDelay?: MemoryLogOptions['deliveryDelay']
   /** Default `test`. */
   readonly namespace?: string
+  /** Of the senders and readers outside, and of engines that are not given others. */
+  readonly codecs?: PayloadCodecs | undefined
 }
 
 export interface LifeOptions {
@@ -45,12 +50,16 @@ export interface LifeOptions {
   readonly gate?: MemoryStoreOptions['gate']
   readonly reach?: ReachFailpoint
   readonly announces?: (patch: string) => boolean
+  /** Null for none. */
+  readonly codecs?: PayloadCodecs | null
 }
 
 export interface SendOptions {
   readonly id?: string
   readonly reply?: string
   readonly headers?: Readonly<Record<string, string>>
+  /** Goes past the codecs of the world. */
+  readonly plain?: boolean
 }
 
 export interface DeadMessage {
@@ -85,13 +94,17 @@ export class EngineWorld {
   readonly lines: { readonly level: string; readonly message: string; readonly fields: object }[] = []
   /** What is in the dead-letter stream, in order. */
   readonly deadLetters: DeadMessage[] = []
+  /** The same as they were stored. */
+  readonly buried: AppendOptions[] = []
+  readonly codecs: PayloadCodecs | undefined
   disk = new MemoryDisk()
   /** Asked for every dead letter that is to be stored. */
   onBury: (() => 'lost' | undefined) | undefined
   #life: Life | undefined
 
-  constructor({ partitions = 4, onAppend, deliveryDelay, namespace = 'test' }: WorldOptions = {}) {
+  constructor({ partitions = 4, onAppend, deliveryDelay, namespace = 'test', codecs }: WorldOptions = {}) {
     this.subjects = new Subjects(namespace, partitions)
+    this.codecs = codecs
     this.log = new MemoryLog({
       subjects: this.subjects,
       clock: this.clock,
@@ -128,7 +141,9 @@ export class EngineWorld {
     gate,
     reach,
     announces,
+    codecs: given = this.codecs,
   }: LifeOptions): Promise<void> {
+    const codecs = given ?? undefined
     const store = new MemoryStore({ disk: this.disk, ...(gate === undefined ? {} : { gate }) })
     this.#life = undefined
     this.failures.length = 0
@@ -138,7 +153,8 @@ export class EngineWorld {
       partitions: partitions ?? Array.from({ length: this.subjects.partitions }, (_, number) => number as Partition),
       implementations,
       activities,
-      store,
+      codecs,
+      store: codecs?.encodesStore === true ? new CodecStore(store, codecs) : store,
       ...ports,
       onFailed: (error) => {
         if (!life.isOver) this.failures.push(error)
@@ -178,7 +194,7 @@ export class EngineWorld {
     kind: InputKind,
     name: string,
     payload?: unknown,
-    { id: inputId, reply, headers }: SendOptions = {},
+    { id: inputId, reply, headers, plain = false }: SendOptions = {},
   ): number {
     const subject = this.subjects.log(
       encodeToken(type),
@@ -186,10 +202,15 @@ export class EngineWorld {
       kind,
       kind === 'start' || kind === 'cancel' ? undefined : encodeToken(name),
     )
-    const own: Record<string, string> = { [HEADERS.encoding]: 'msgpack', ...headers }
+    const place = placeOfInput(keyOf(type, id), kind, kind === 'start' || kind === 'cancel' ? '' : name)
+    const { bytes, encoding } = (plain ? undefined : this.codecs)?.encode(encodeValue(payload), 'msgpack', place) ?? {
+      bytes: encodeValue(payload),
+      encoding: 'msgpack',
+    }
+    const own: Record<string, string> = { [HEADERS.encoding]: encoding, ...headers }
     if (inputId !== undefined) own[HEADERS.id] = inputId
     if (reply !== undefined) own[HEADERS.reply] = reply
-    return this.log.store(subject, { headers: own, payload: encodeValue(payload) })
+    return this.log.store(subject, { headers: own, payload: bytes })
   }
 
   /** Lets time and the engine go on until the condition holds. */
@@ -230,8 +251,8 @@ export class EngineWorld {
   async askPartition(partition: Partition, request: RpcRequest, stepMs = 10): Promise<unknown> {
     let answer: RpcResponse | undefined
     const asked = this.bus
-      .request(this.subjects.rpc(partition), encodeValue(request))
-      .then((bytes) => (answer = decodeValue(bytes) as RpcResponse))
+      .request(this.subjects.rpc(partition), this.seal(request))
+      .then((bytes) => (answer = decodeMessage(this.codecs, bytes, 'answer') as RpcResponse))
     asked.catch(() => undefined)
     await Promise.race([asked, this.until(() => answer !== undefined, stepMs)])
     const response = await asked
@@ -240,6 +261,14 @@ export class EngineWorld {
       code: response.error.code,
       details: response.error.details,
     })
+  }
+
+  /** A request as a sender of this world makes it. */
+  seal(request: RpcRequest): Uint8Array {
+    const plain = encodeValue(request)
+    return this.codecs === undefined || !('key' in request)
+      ? plain
+      : sealMessage(this.codecs, plain, request.key, 'request')
   }
 
   async describe(
@@ -258,14 +287,16 @@ export class EngineWorld {
   replies(inbox: string): readonly ReplyPayload[] {
     return this.bus.published
       .filter(({ subject }) => subject === inbox)
-      .map(({ payload }) => decodeValue(payload) as ReplyPayload)
+      .map(({ payload }) => decodeMessage(this.codecs, payload, inbox) as ReplyPayload)
   }
 
   /** Dead letters have a stream of their own. */
-  async #bury(subject: string, { headers }: AppendOptions): Promise<number> {
+  async #bury(subject: string, message: AppendOptions): Promise<number> {
+    const { headers } = message
     await this.clock.yield()
     if (this.onBury?.() === 'lost')
       throw new CarillonError('NOT_ACKNOWLEDGED', 'the dead letter was not acknowledged (injected)')
+    this.buried.push(message)
     return this.deadLetters.push({
       subject,
       natsId: headers[HEADERS.natsId],

@@ -20,9 +20,8 @@ import type { Failpoint } from '../engine/index.ts'
 import { CarillonError, fromErrorData, hasCode } from '../errors.ts'
 import {
   type Description,
-  decodeValue,
+  decodeMessage,
   encodeToken,
-  encodeValue,
   HEADERS,
   type InputKind,
   type InstanceKey,
@@ -31,6 +30,7 @@ import {
   parseKey,
   parseTaskToken,
   type Partition,
+  type PayloadCodecs,
   type ReplyPayload,
   type RpcRequest,
   type RpcResponse,
@@ -58,6 +58,8 @@ export interface TestWorldOptions {
   readonly namespace?: string
   /** Patches that are active from the start; default: all that the workflows declare. An empty list tests what began before them. */
   readonly patches?: readonly string[]
+  /** What payloads pass, of the engine as of the handles of this world. Default: none. */
+  readonly codecs?: PayloadCodecs
   /** When the world begins, milliseconds since the epoch. */
   readonly startMs?: number
   /** How long time stands still for one attempt of an activity, in milliseconds of the host; it may hang. Default 5000. */
@@ -103,12 +105,13 @@ export class TestWorld {
   }
 
   private constructor(options: TestWorldOptions) {
-    const { seed = 1, partitions = 4, namespace = 'carillon', startMs } = options
+    const { seed = 1, partitions = 4, namespace = 'carillon', startMs, codecs } = options
     const random = new Random(`test-world/${seed}`)
     this.#options = options
     this.#world = new EngineWorld({
       partitions,
       namespace,
+      codecs,
       deliveryDelay: () => random.uint32() % (DELIVERY_DELAY_MAX + 1),
     })
     if (startMs !== undefined) this.#world.clock.jump(startMs)
@@ -352,7 +355,8 @@ export class TestWorld {
     const { published } = this.#world.bus
     for (; this.#repliesRead < published.length; this.#repliesRead++) {
       const { subject, payload } = published[this.#repliesRead] ?? { subject: '', payload: new Uint8Array() }
-      if (!this.#replies.has(subject)) this.#replies.set(subject, decodeValue(payload) as ReplyPayload)
+      if (!this.#replies.has(subject))
+        this.#replies.set(subject, decodeMessage(this.#world.codecs, payload, subject) as ReplyPayload)
     }
     return this.#replies.get(inbox)
   }
@@ -372,13 +376,13 @@ export class TestWorld {
     this.#throwIfClosed()
     this.#calls += 1
     await this.#drive.quiet()
-    const { bus, subjects, clock } = this.#world
+    const { bus, subjects, clock, codecs } = this.#world
     const subject = subjects.rpc(partition)
     const life = this.#life
     const asked = { isOver: false }
     const answer = bus
-      .request(subject, encodeValue(request))
-      .then((bytes) => decodeValue(bytes) as RpcResponse)
+      .request(subject, this.#world.seal(request))
+      .then((bytes) => decodeMessage(codecs, bytes, 'answer') as RpcResponse)
       .finally(() => (asked.isOver = true))
     answer.catch(() => {})
     while (!asked.isOver && !life.isOver) await clock.yield()
