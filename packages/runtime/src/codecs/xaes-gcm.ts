@@ -6,8 +6,8 @@
  */
 import { createCipheriv, createDecipheriv, type KeyObject, randomFillSync } from 'node:crypto'
 
-export const NONCE_BYTES = 24
-export const TAG_BYTES = 16
+const NONCE_BYTES = 24
+const TAG_BYTES = 16
 const HALF = NONCE_BYTES / 2
 const BLOCK = 16
 

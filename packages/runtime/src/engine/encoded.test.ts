@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 
 import { compression, createCodecs, encryption, type PayloadCodecs } from '../codecs/index.ts'
-import { defineWorkflow, implement, implementActivities, type } from '../index.ts'
+import { defineWorkflow, implement, implementActivities, type Schema, type } from '../index.ts'
 import { TABLES } from '../ports/index.ts'
-import { encodeValue, HEADERS, placeOfInput } from '../protocol/index.ts'
+import { encodeValue, HEADERS, openText, placeOfInput } from '../protocol/index.ts'
 import { EngineWorld, keyOf, type LifeOptions } from '../testing/engine-world.ts'
 import type { MemoryDisk } from '../testing/memory-store.ts'
 import { MemoryStore } from '../testing/memory-store.ts'
@@ -16,6 +16,15 @@ const withKeys = (keys: Record<string, Uint8Array>, current: string, options = {
 const codecs = withKeys({ k1: K1 }, 'k1')
 const rotated = withKeys({ k1: K1, k2: K2 }, 'k2')
 
+/** Its errors quote what was sent. */
+const quoting: Schema<string> = {
+  '~standard': {
+    version: 1,
+    vendor: 'test',
+    validate: (value) => ({ issues: [{ message: `${String(value)} will not do` }] }),
+  },
+}
+
 const Safe = defineWorkflow('safe', {
   input: type<string | undefined>(),
   result: type<string>(),
@@ -26,6 +35,7 @@ const Safe = defineWorkflow('safe', {
     close: type<void>(),
     later: type<string>(),
     refused: type<string>(),
+    strict: quoting,
   },
   updates: { swap: { input: type<string>(), output: type<string>() } },
   queries: { all: { output: type<readonly string[]>() } },
@@ -46,6 +56,7 @@ const safe = implement(Safe, {
       ctx.state.all.push(await ctx.children.start(Safe, 'child', text).result())
     },
     close: (ctx) => ctx.complete(ctx.state.all.join()),
+    strict: () => undefined,
     refused(ctx) {
       ctx.fail(`it failed on ${SECRET}`)
     },
@@ -72,7 +83,7 @@ function everything(world: EngineWorld): string {
   const dead = world.buried.map(({ headers, payload }) => [JSON.stringify(headers), payload])
   return [...journal, ...bus, ...dead, rowsOf(world.disk)]
     .flat()
-    .map((part) => (typeof part === 'string' ? part : Buffer.from(part as Uint8Array).toString('latin1')))
+    .map((part) => (typeof part === 'string' ? part : Buffer.from(part).toString('latin1')))
     .join('\n')
 }
 
@@ -102,10 +113,15 @@ describe('with codecs', () => {
     expect(await allOf(world, 'other')).toEqual([`${SECRET}?`])
     expect(world.replies('_INBOX.x.1')).toMatchObject([{ outcome: { ok: true, value: `${SECRET}!` } }])
     // What waits for receive, and what no handler takes, is buried with its payload and its reason.
+    world.send('safe', 'ada', 'signal', 'strict', SECRET)
     world.send('safe', 'ada', 'signal', 'refused', SECRET)
     world.send('safe', 'ada', 'signal', SECRET.replaceAll(' ', ''), SECRET)
     await world.settled()
-    expect(world.buried.map(({ headers }) => headers[HEADERS.encoding])).toEqual(['msgpack,aes-gcm', 'msgpack,aes-gcm'])
+    expect(world.buried.map(({ headers }) => headers[HEADERS.encoding])).toEqual(
+      Array.from({ length: 3 }).fill('msgpack,aes-gcm'),
+    )
+    const [reason = ''] = world.buried.map(({ headers }) => headers[HEADERS.reasonText])
+    expect(openText(codecs, reason, keyOf('safe', 'ada'))).toContain(`${SECRET} will not do`)
     await world.stop()
     expect(everything(world)).not.toContain(SECRET)
     // The world itself would show it.
