@@ -49,6 +49,17 @@ const k2 = Buffer.alloc(32, 2).toString('base64')
 const ring = (current: string): PayloadCodecs =>
   createCodecs([compression(), encryption({ keys: { k1, k2 }, current })])
 
+/** The same type as an author writes it, as far as the command needs it. */
+const DIARY = `
+import { defineWorkflow, implement, type } from '@carillon/runtime'
+export const Diary = defineWorkflow('diary', { updates: { add: { input: type<string>(), output: type<string>() } } })
+export default implement(Diary, {
+  startOnSignal: true,
+  state: () => ({ pages: [] as string[] }),
+  updates: { add(ctx, text) { ctx.state.pages.push(text); return text } },
+})
+`
+
 describe('a cluster with codecs', () => {
   let server: TestServer
   let dataDir: string
@@ -146,6 +157,12 @@ describe('a cluster with codecs', () => {
       expect(sent.stdout.trim()).toBe('"added typed"')
       const shown = await runCli(['history', 'diary', 'cli', ...codecs])
       expect(shown.stdout).toContain('typed')
+      folder.write('diary.ts', DIARY)
+      const states = await runCli([
+        ...['history', 'diary', 'cli', '--state', '--workflows', folder.file('diary.ts')],
+        ...codecs,
+      ])
+      expect(states.stdout).toContain('= {"pages":["typed"]}')
       const blind = await runCli(['history', 'diary', 'cli', '--servers', server.url])
       expect(blind.stdout).not.toContain('typed')
     } finally {

@@ -6,6 +6,7 @@ import { Refold, type RefoldStep } from '@carillon/runtime/replay'
 
 import { beginningOf } from '../journal-beginning.ts'
 import { loadWorkflows } from '../load-workflows.ts'
+import { toCodecs } from './connection-options.ts'
 import { formatEffect } from './effect-text.ts'
 import { note, oneLine, print, printJson, toJson } from './output.ts'
 import { diffStates, formatChange, type StateChange } from './state-diff.ts'
@@ -17,6 +18,7 @@ export interface StateHistoryFlags {
   readonly from?: number
   readonly limit?: number
   readonly json?: boolean
+  readonly codecs?: string
 }
 
 interface Shown extends RefoldStep {
@@ -45,7 +47,7 @@ export async function printStates(
   if (beginning.kind === 'trimmed')
     throw new CarillonError('JOURNAL_BEHIND', `${beginning.reason}: its states cannot be computed from what is left`)
   if (beginning.kind === 'unknown') note(`these states may be wrong: ${beginning.reason}`)
-  const fold = new Refold({ subjects: journal.subjects, implementation, id })
+  const fold = new Refold({ subjects: journal.subjects, implementation, id, codecs: await toCodecs(flags) })
   let before: unknown
   let last: Shown | undefined
   let printed = 0

@@ -7,6 +7,7 @@
  * Invariants
  * 1. It is the fold of a node that commits after every input, with every effect given and none carried out.
  */
+import { withHost } from '../contract/host.ts'
 import type { Implementation } from '../contract/implement.ts'
 import { digestOf, installGuards, parseInput, statusOf, type Suspension } from '../core/index.ts'
 import { Partition } from '../engine/partition.ts'
@@ -21,6 +22,7 @@ import {
   type InputKind,
   type InstanceKey,
   type InstanceStatus,
+  type PayloadCodecs,
   type Subjects,
   typeTokenOf,
 } from '../protocol/index.ts'
@@ -31,6 +33,8 @@ export interface RefoldOptions {
   readonly subjects: Subjects
   readonly implementation: Implementation
   readonly id: string
+  /** Those of the nodes; undefined for none. */
+  readonly codecs?: PayloadCodecs | undefined
 }
 
 /** One input, and what the fold made of it. */
@@ -56,7 +60,7 @@ export class Refold {
   readonly #partition: Partition
   #resident: Resident | undefined
 
-  constructor({ subjects, implementation, id }: RefoldOptions) {
+  constructor({ subjects, implementation, id, codecs }: RefoldOptions) {
     installGuards()
     const typeToken = encodeToken(implementation.contract.name, 'workflow type')
     const idToken = encodeToken(id, 'instance id')
@@ -65,8 +69,9 @@ export class Refold {
     this.#partition = new Partition({
       number: subjects.partitionOf(typeToken, idToken),
       store: this.#store,
-      implementations: new Map([[typeToken, implementation]]),
+      implementations: new Map([[typeToken, withHost(implementation, { codecs })]]),
       sink: this.#sink,
+      codecs,
     })
     this.#partition.unmute()
   }
