@@ -159,7 +159,12 @@ describe('a cluster with codecs', () => {
       expect(shown.stdout).toContain('typed')
       folder.write('diary.ts', DIARY)
       const states = await runCli([
-        ...['history', 'diary', 'cli', '--state', '--workflows', folder.file('diary.ts')],
+        'history',
+        'diary',
+        'cli',
+        '--state',
+        '--workflows',
+        folder.file('diary.ts'),
         ...codecs,
       ])
       expect(states.stdout).toContain('= {"pages":["typed"]}')
