@@ -11,8 +11,10 @@ import { Cron as Croner } from 'croner'
 import { CarillonError } from '../errors.ts'
 import { quote } from '../protocol/ids.ts'
 
-/** Patterns that are kept compiled. More are compiled again when they are asked for. */
-const COMPILED_MAX = 1000
+/** Patterns that are kept compiled, 80 KiB each. More are compiled again when they are asked for, which takes microseconds. */
+const COMPILED_MAX = 100
+/** Characters of a pattern: instances may keep one of their own. */
+const PATTERN_CHARS_MAX = 200
 /** croner also takes dates: those are no patterns. */
 const FIELDS = /^(?:@[a-z]+|\S+(?:\s+\S+){4,5})$/i
 
@@ -63,9 +65,12 @@ export function parseCron(pattern: string, timeZone = 'UTC'): CronTimes {
 }
 
 function compile(pattern: string, timeZone: string): CronTimes {
+  if (typeof pattern !== 'string') throw invalid(String(pattern), 'it is no text')
+  if (pattern.length > PATTERN_CHARS_MAX)
+    throw invalid(pattern.slice(0, PATTERN_CHARS_MAX), `it is longer than ${PATTERN_CHARS_MAX} characters`)
+  if (!FIELDS.test(pattern.trim()))
+    throw invalid(pattern, 'it has not 5 fields (minute, hour, day, month, day of week), or 6 with seconds in front')
   checkTimeZone(pattern, timeZone)
-  if (typeof pattern !== 'string' || !FIELDS.test(pattern.trim()))
-    throw invalid(pattern, `it has not 5 fields (minute, hour, day, month, day of week), or 6 with seconds in front`)
   let times: CronTimes
   try {
     times = new CronTimes(new Croner(pattern, { timezone: timeZone, mode: '5-or-6-parts' }))

@@ -30,12 +30,15 @@ interface Fired {
 }
 
 /**
- * Whether the moment in the firing counts, and not the one in the instance's data. So it is for the periods of cron patterns: they were computed with
- * the time zone database of the node that fired, and all nodes must come to the same whatever they know about time zones.
+ * When a timer that fires was due. For the periods of cron patterns the moment in the firing counts, and not the one in the instance's data: it was
+ * computed with the time zone database of the node that fired, and all nodes must come to the same whatever they know about time zones.
+ *
+ * @param givenMs as the firing says. One before this life began is forged.
  */
-export function isDueByJournal(instance: Instance, name: string): boolean {
-  if (instance.data.phase.kind !== 'running') return false
-  return planOf(instance, name)?.kind === 'cron' && !repeatOf(instance, name).isOneOff
+export function dueOf(instance: Instance, name: string, setMs: number, givenMs: number): number {
+  const { phase } = instance.data
+  if (phase.kind !== 'running' || givenMs < phase.startedMs) return setMs
+  return planOf(instance, name)?.kind === 'cron' && !repeatOf(instance, name).isOneOff ? givenMs : setMs
 }
 
 /** Takes a firing: sets the next period, and lets the handler run by the timer's policies. */

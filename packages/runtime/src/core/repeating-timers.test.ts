@@ -1,3 +1,4 @@
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
 import { type CatchUp, defineWorkflow, implement, type Implementation, type Overlap, type } from '../index.ts'
@@ -135,6 +136,41 @@ describe('a timer with a cron pattern', () => {
     )
     // What this node had set is let go under its own moment.
     expect(bench.effects).toContainEqual({ kind: 'timer-done', id: effect, dueMs: at('2026-03-01T08:00Z') })
+  })
+})
+
+describe('nodes that know other time zones', () => {
+  it('come to the same states by the same journal, whoever fires, as long as firings are not late', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.boolean(), { minLength: 1, maxLength: 40 }), async (firesFirst) => {
+        const zones = ['Europe/Berlin', 'Europe/Helsinki'] as const
+        const startMs = at('2026-02-10T00:00Z')
+        const [one, other] = await Promise.all(
+          zones.map((timeZone) => started({ cron: '30 2 * * *', timeZone }, startMs)),
+        )
+        for (const isFirst of firesFirst) {
+          const { effect, dueMs } = (isFirst ? one : other)?.instance.data.timers.get('tick') ?? {
+            effect: '',
+            dueMs: 0,
+          }
+          await one?.fire(effect, dueMs)
+          await other?.fire(effect, dueMs)
+        }
+        expect(one?.state).toEqual(other?.state)
+        expect(log(one as InstanceBench)).toHaveLength(firesFirst.length)
+      }),
+      { numRuns: 50 },
+    )
+  })
+
+  it('are not led astray by a forged moment', async () => {
+    const bench = await started({ cron: '0 9 1 * *', timeZone: 'Europe/Berlin' }, at('2026-02-10T00:00Z'))
+    const { effect } = bench.instance.data.timers.get('tick') as { effect: string }
+    for (const forged of [-9e15, 0, at('2026-02-09T00:00Z')]) {
+      expect(await bench.fire(effect, forged, at('2026-02-20T00:00Z'))).toMatchObject({ kind: 'applied' })
+      expect(bench.kinds).toEqual(['timer'])
+    }
+    expect(log(bench)).toEqual([])
   })
 })
 

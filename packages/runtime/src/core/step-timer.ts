@@ -1,7 +1,7 @@
 /** Timers that fire. Deduplicated by their effect, which is set once. */
 import type { Input, TimerPayload } from '../protocol/index.ts'
 import { type EffectId, isEffectId } from './effect.ts'
-import { fireNamed, isDueByJournal } from './firings.ts'
+import { dueOf, fireNamed } from './firings.ts'
 import type { Instance } from './instance.ts'
 import { parsePayload } from './parse-payload.ts'
 import { payloadOf } from './payload-of.ts'
@@ -19,7 +19,7 @@ export function stepTimer(instance: Instance, input: Input): void {
     instance.emit({ kind: 'timer-done', id, dueMs: parsed.value.dueMs })
     return instance.emit({ kind: 'ignored', input })
   }
-  const dueMs = named !== undefined && isDueByJournal(instance, named[0]) ? parsed.value.dueMs : setMs
+  const dueMs = named === undefined ? setMs : dueOf(instance, named[0], setMs, parsed.value.dueMs)
   // Never early by the journal's clock: the sender's may be ahead of it. It is asked for again.
   if (instance.requireTurn().nowMs < dueMs)
     return instance.emit({ kind: 'timer', id, name: named?.[0] ?? 'sleep', dueMs: setMs })

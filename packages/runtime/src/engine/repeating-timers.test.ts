@@ -113,3 +113,49 @@ it('G8: fire once a period, never early, by every policy, over crashes and downt
   expect(missedInAll).toBeGreaterThan(20)
   expect(crashes).toBeGreaterThan(10)
 })
+
+it('come late when the instance was suspended: the firing that waited at its own time, then one for the rest', async () => {
+  const Fragile = defineWorkflow('fragile', {
+    signals: { poke: type<void>() },
+    queries: { handled: { output: type<readonly Handled[]>() } },
+  })
+  const fragile = (isFixed: boolean): Implementation =>
+    implement(Fragile, {
+      state: () => ({ handled: [] as Handled[] }),
+      on: {
+        poke() {
+          if (!isFixed) throw new Error('a bug')
+        },
+      },
+      queries: { handled: ({ handled }) => handled },
+      timers: {
+        tick: {
+          every: PERIOD_MS,
+          run: (ctx, { dueMs, missed }) => void ctx.state.handled.push({ dueMs, missed, atMs: ctx.now() }),
+        },
+      },
+    })
+  const world = new EngineWorld({ partitions: 1 })
+  await world.start({ implementations: [fragile(false)] })
+  const startMs = world.clock.nowMs()
+  world.send('fragile', 'a', 'start', '', {})
+  world.send('fragile', 'a', 'signal', 'poke')
+  await world.until(() => world.clock.nowMs() >= startMs + 5.5 * PERIOD_MS, 100)
+  expect(await world.describe('fragile', 'a')).toMatchObject({ status: 'suspended' })
+  await world.stop()
+  await world.start({ implementations: [fragile(true)] })
+  world.send('fragile', 'a', 'admin', 'resume')
+  await world.settled()
+  const handled = (await world.ask({
+    op: 'query',
+    key: keyOf('fragile', 'a'),
+    name: 'handled',
+    minSeq: 0,
+  })) as readonly Handled[]
+  const periodOf = ({ dueMs, atMs, missed }: Handled): readonly number[] =>
+    [dueMs, atMs].map((ms) => Math.floor((ms - startMs) / PERIOD_MS)).concat(missed)
+  expect(handled.map(periodOf)).toEqual([
+    [1, 1, 0],
+    [5, 5, 3],
+  ])
+})
