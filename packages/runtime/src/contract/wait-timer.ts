@@ -2,13 +2,14 @@
 import type { Duration } from './duration.ts'
 import type { Moment } from './moment.ts'
 
-/** Awaiting it gives true when it fires, false when it was cancelled. It lives as long as the code that made it. */
-export interface WaitTimer extends PromiseLike<boolean> {
-  /** When it fires, milliseconds since the epoch; undefined once it has fired or was cancelled. */
+/** Awaiting it gives true when it has fired, false when it was cancelled. Then it is over: make another one. */
+export interface WaitTimer extends Promise<boolean> {
+  /** When it fires, milliseconds since the epoch; undefined once it is over. */
   readonly dueMs: number | undefined
-  /** Sets it anew, to so long after now, whether it is set, has fired or was cancelled. Who waits for it goes on waiting. */
-  reset(duration: Duration): void
+  /** Sets it to so long after now; who waits for it goes on waiting. False when it is over, and nothing is set. */
+  reset(duration: Duration): boolean
   /** As `reset`, to a moment. One in the past fires at once. */
-  resetAt(moment: Moment): void
+  resetAt(moment: Moment): boolean
+  /** Does nothing when it is over. */
   cancel(): void
 }

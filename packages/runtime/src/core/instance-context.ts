@@ -144,7 +144,8 @@ export class InstanceContext implements Context {
   }
 
   timer(duration: Duration): WaitTimer {
-    return createWaitTimer(this, duration)
+    this.#requireUncancelled()
+    return createWaitTimer(this.#instance, this.#scope, duration)
   }
 
   condition(predicate: () => boolean, timeout?: Timeout): Promise<boolean> {

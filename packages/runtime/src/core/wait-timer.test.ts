@@ -45,7 +45,8 @@ const waiting = implement(Waiting, {
           if (next.payload === 'cancel') timer.cancel()
           if (next.payload === 'anew') {
             timer.cancel()
-            timer.reset(50)
+            log.push(timer.reset(50), timer.resetAt(at(500)))
+            timer.cancel()
           }
         }
       }
@@ -53,6 +54,22 @@ const waiting = implement(Waiting, {
         return await ctx.timer(`${30 * 365} days`)
     }
   },
+})
+
+const Racing = defineWorkflow('racing', { signals: { go: type<void>(), win: type<void>() } })
+
+const racing = implement(Racing, {
+  startOnSignal: true,
+  state: () => ({ winner: undefined as unknown, isWon: false }),
+  on: {
+    async go(ctx) {
+      const timer = ctx.timer('1 day')
+      timer.reset('2 days')
+      ctx.state.winner = await Promise.race([timer, ctx.condition(() => ctx.state.isWon)])
+    },
+    win: (ctx) => void (ctx.state.isWon = true),
+  },
+  concurrent: ['win'],
 })
 
 async function started(script: string): Promise<InstanceBench> {
@@ -157,12 +174,22 @@ describe('a timer to wait for', () => {
     expect(sleeps(bench)).toEqual([])
   })
 
-  it('may be set anew once it was cancelled', async () => {
+  it('is over once it was cancelled: it cannot be set any more', async () => {
     const bench = await started('timer')
     await signal(bench, 'go', 'anew')
-    expect(sleeps(bench)).toEqual([60])
-    await fire(bench)
-    expect(result(bench)).toEqual(['anew', 1000, true, 0])
+    expect(result(bench)).toEqual(['anew', 1000, false, false, false, 0])
+    expect(sleeps(bench)).toEqual([])
+  })
+
+  it('that lost a race is dropped when no code is left, as a sleep is', async () => {
+    const bench = new InstanceBench(racing)
+    await bench.signal('go')
+    expect(bench.instance.data.sleeps.size).toBe(1)
+    await bench.signal('win')
+    expect(bench.state).toEqual({ winner: true, isWon: true })
+    expect(bench.instance.isQuiescent).toBe(true)
+    expect(bench.instance.data.sleeps.size).toBe(0)
+    expect(bench.kinds).toContain('timer-done')
   })
 
   it('is let go when run is cancelled', async () => {

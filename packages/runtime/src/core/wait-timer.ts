@@ -1,10 +1,13 @@
-/** Sleeps whose end may move. They are made of conditions with a deadline, so they are folded as those are. */
+/** Sleeps whose end may move. */
 import type { Context } from '../contract/context.ts'
-import { type Duration, toMs } from '../contract/duration.ts'
-import { type Moment, toMomentMs } from '../contract/moment.ts'
+import type { Duration } from '../contract/duration.ts'
+import { type Moment, type Timeout, toMomentMs } from '../contract/moment.ts'
 import type { WaitTimer } from '../contract/wait-timer.ts'
+import type { Instance } from './instance.ts'
+import type { Scope } from './scope.ts'
+import { dropSleep, startSleep } from './sleeps.ts'
 
-/** Waits until the moment that the function gives, asked again after every turn. */
+/** Waits until the moment that the function gives, asked again after every turn: conditions with a deadline, one after the other. */
 export async function sleepUntil(ctx: Context, moment: () => Moment): Promise<void> {
   let dueMs = toMomentMs(moment())
   while (dueMs > ctx.now()) {
@@ -15,41 +18,28 @@ export async function sleepUntil(ctx: Context, moment: () => Moment): Promise<vo
   }
 }
 
-/** One setting of the timer, from when it is set until it fires or is cancelled. */
-interface Setting {
-  dueMs: number
-  isOver: boolean
-  readonly ended: Promise<boolean>
-}
-
-export function createWaitTimer(ctx: Context, duration: Duration): WaitTimer {
-  let setting = begin(ctx, ctx.now() + toMs(duration))
-  const set = (dueMs: number): void => {
-    if (setting.isOver) setting = begin(ctx, dueMs)
-    else setting.dueMs = dueMs
+/** A sleep that may be moved and cancelled. The promise is that of the wait itself: in races, and when nobody listens, it is as one of `ctx.sleep`. */
+export function createWaitTimer(instance: Instance, scope: Scope | undefined, duration: Duration): WaitTimer {
+  const { waits } = instance
+  let id = startSleep(instance, duration)
+  const dueMs = (): number | undefined => instance.data.sleeps.get(id)
+  const move = (timeout: Timeout): boolean => {
+    if (dueMs() === undefined) return false
+    const next = startSleep(instance, timeout)
+    waits.move(id, next)
+    dropSleep(instance, id)
+    id = next
+    return true
   }
-  return {
-    get dueMs() {
-      return setting.isOver ? undefined : setting.dueMs
+  const timer = waits.forTimer(id, scope)
+  Reflect.defineProperty(timer, 'dueMs', { get: dueMs })
+  return Object.assign(timer as Promise<boolean> & { readonly dueMs: number | undefined }, {
+    reset: move,
+    resetAt: (until: Moment) => move({ until }),
+    cancel() {
+      if (dueMs() === undefined) return
+      instance.settleWait(id, { ok: true, value: false })
+      dropSleep(instance, id)
     },
-    reset: (later) => set(ctx.now() + toMs(later)),
-    resetAt: (moment) => set(toMomentMs(moment)),
-    cancel: () => void (setting.isOver = true),
-    // oxlint-disable-next-line unicorn/no-thenable -- it is made to be awaited
-    then: (fulfilled, rejected) => setting.ended.then(fulfilled, rejected),
-  }
-}
-
-function begin(ctx: Context, dueMs: number): Setting {
-  const setting = { dueMs, isOver: false }
-  const wait = async (): Promise<boolean> => {
-    await sleepUntil(ctx, () => (setting.isOver ? 0 : setting.dueMs))
-    const hasFired = !setting.isOver
-    setting.isOver = true
-    return hasFired
-  }
-  const ended = wait()
-  // Nobody may await it, so a rejection must not count as unhandled.
-  ended.catch(() => {})
-  return Object.assign(setting, { ended })
+  })
 }

@@ -69,6 +69,21 @@ export class Waits implements Watcher {
     return this.#make<unknown>((resolve, reject, promise) => this.#effects.set(id, { resolve, reject, scope, promise }))
   }
 
+  /** A promise for a timer: true when it fires, false when it is settled with false. */
+  forTimer(id: EffectId, scope: Scope | undefined): Promise<boolean> {
+    return this.#make<boolean>((resolve, reject, promise) =>
+      this.#effects.set(id, { resolve: (value) => resolve(value !== false), reject, scope, promise }),
+    )
+  }
+
+  /** What waits for one effect waits for another one from now on. */
+  move(from: EffectId, to: EffectId): void {
+    const deferred = this.#effects.get(from)
+    if (deferred === undefined) return
+    this.#effects.delete(from)
+    this.#effects.set(to, deferred)
+  }
+
   /** Nobody waits for the effect any more. Its promise stays as it is. */
   forget(id: EffectId): void {
     this.#take(id)
