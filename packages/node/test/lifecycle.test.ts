@@ -1,15 +1,9 @@
 /** The life of an instance over a real node: what holds across a restart of the node, and through the client. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-
-import { type Carillon, connect } from '@carillon/client'
-import { type CarillonNode, openNode } from '@carillon/node'
+import type { Carillon } from '@carillon/client'
 import { codeOf, defineWorkflow, implement, implementActivities, type } from '@carillon/runtime'
-import { silentLogger } from '@carillon/runtime/ports'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
-import { startTestServer, type TestServer } from '../src/testing/nats-process.ts'
+import { TestCluster } from './test-cluster.ts'
 
 const Feed = defineWorkflow('feed', {
   input: type<{ total: number } | undefined>(),
@@ -113,34 +107,17 @@ const published = new Promise<void>((resolve) => (letPublish = resolve))
 const publishes = implementActivities(Quotes, { publish: () => published })
 
 describe('the life of an instance', () => {
-  let server: TestServer
-  let dir: string
-  let node: CarillonNode
+  let cluster: TestCluster
   let carillon: Carillon
-  const open = (): Promise<CarillonNode> =>
-    openNode({
-      servers: server.url,
-      name: 'node',
-      dataDir: join(dir, 'node'),
-      workflows: { implementations: [feed, rollout, order, trip, quotes], activities: [installs, bookings, publishes] },
-      logger: silentLogger,
-    })
   beforeAll(async () => {
-    server = await startTestServer()
-    dir = await mkdtemp(join(tmpdir(), 'carillon-lifecycle-'))
-    node = await open()
-    carillon = await connect({ servers: server.url })
+    cluster = await TestCluster.open({
+      name: 'node',
+      workflows: { implementations: [feed, rollout, order, trip, quotes], activities: [installs, bookings, publishes] },
+    })
+    carillon = cluster.carillon
   })
-  afterAll(async () => {
-    await carillon.close()
-    await node.close()
-    await server.stop()
-    await rm(dir, { recursive: true, force: true })
-  })
-  const restart = async (): Promise<void> => {
-    await node.close()
-    node = await open()
-  }
+  afterAll(() => cluster.close())
+  const restart = (): Promise<void> => cluster.restart()
 
   it('goes on through continueAsNew and a restart of the node, with its signals in order and each id once', async () => {
     const handle = carillon.workflow(Feed, 'f')

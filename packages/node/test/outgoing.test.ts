@@ -1,14 +1,8 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-
-import { type Carillon, connect } from '@carillon/client'
-import { type CarillonNode, openNode } from '@carillon/node'
+import type { Carillon } from '@carillon/client'
 import { defineWorkflow, implement, type, WorkflowFailure } from '@carillon/runtime'
-import { silentLogger } from '@carillon/runtime/ports'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
-import { startTestServer, type TestServer } from '../src/testing/nats-process.ts'
+import { TestCluster } from './test-cluster.ts'
 
 interface Entry {
   readonly from: string
@@ -94,30 +88,15 @@ const order = implement(Order, {
 })
 
 describe('signals and children from inside a workflow, over a real server', () => {
-  let server: TestServer
-  let dir: string
-  let node: CarillonNode
+  let cluster: TestCluster
   let carillon: Carillon
   beforeAll(async () => {
-    server = await startTestServer()
-    dir = await mkdtemp(join(tmpdir(), 'carillon-outgoing-'))
-    node = await open()
-    carillon = await connect({ servers: server.url })
+    const implementations = [account, order, parcel, till]
+    cluster = await TestCluster.open({ workflows: { implementations, activities: [] } })
+    carillon = cluster.carillon
   })
-  afterAll(async () => {
-    await carillon.close()
-    await node.close()
-    await server.stop()
-    await rm(dir, { recursive: true, force: true })
-  })
+  afterAll(() => cluster.close())
 
-  const open = (): Promise<CarillonNode> =>
-    openNode({
-      servers: server.url,
-      dataDir: dir,
-      workflows: { implementations: [account, order, parcel, till], activities: [] },
-      logger: silentLogger,
-    })
   const until = async <T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> => {
     const deadlineMs = Date.now() + 20_000
     for (;;) {
@@ -136,9 +115,9 @@ describe('signals and children from inside a workflow, over a real server', () =
     const amounts = Array.from({ length: 300 }, (_, n) => n + 1)
     const sent = amounts.map((amount) => carillon.workflow(Account, 'payer').signal('pay', { to: 'payee', amount }))
     await sent[100]
-    await node.close()
+    await cluster.stopNode()
     await Promise.all(sent)
-    node = await open()
+    await cluster.startNode()
     const payee = await until(
       () => read('payee'),
       (found) => (found?.entries.length ?? 0) >= amounts.length,
@@ -179,10 +158,10 @@ describe('signals and children from inside a workflow, over a real server', () =
         (status) => status === 'running',
       )
     await parcels[1]?.signal('lose')
-    await node.close()
+    await cluster.stopNode()
     await parcels[2]?.signal('deliver')
     await parcels[0]?.signal('deliver')
-    node = await open()
+    await cluster.startNode()
     expect(await handle.result({ timeoutMs: 20_000 })).toEqual({ delivered: 5, lost: 1, paid: 50 })
   })
 

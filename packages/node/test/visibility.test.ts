@@ -1,12 +1,6 @@
 /** Lists and counts over a real node with many instances: what they find, what they look at for it, and that a restart keeps it. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-
-import { type Carillon, connect } from '@carillon/client'
-import { type CarillonNode, openNode } from '@carillon/node'
+import type { Carillon } from '@carillon/client'
 import { defineWorkflow, implement, type } from '@carillon/runtime'
-import { silentLogger } from '@carillon/runtime/ports'
 import {
   type CountPage,
   decodeValue,
@@ -20,7 +14,7 @@ import {
 import { connect as connectNats, type NatsConnection } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
-import { startTestServer, type TestServer } from '../src/testing/nats-process.ts'
+import { TestCluster } from './test-cluster.ts'
 
 const Device = defineWorkflow('device', {
   signals: { seen: type<{ site: string; load: number }>(), retire: type<void>() },
@@ -40,30 +34,16 @@ const MANY = 100_000
 /** Every so many devices one is at another site than the others. */
 const RARE = 1000
 
-let server: TestServer
-let folder: string
-let node: CarillonNode
+let cluster: TestCluster
 let carillon: Carillon
 let nc: NatsConnection
 let lastSeq = 0
 
-async function openDevices(): Promise<void> {
-  node = await openNode({
-    servers: server.url,
-    dataDir: join(folder, 'data'),
-    workflows: { implementations: [device], activities: [] },
-    logger: silentLogger,
-    partitions: PARTITIONS,
-  })
-  await node.caughtUp
-}
-
 beforeAll(async () => {
-  server = await startTestServer()
-  folder = await mkdtemp(join(tmpdir(), 'carillon-visibility-'))
-  await openDevices()
-  carillon = await connect({ servers: server.url })
-  nc = await connectNats({ servers: server.url })
+  const workflows = { implementations: [device], activities: [] }
+  cluster = await TestCluster.open({ workflows, partitions: PARTITIONS })
+  carillon = cluster.carillon
+  nc = await connectNats({ servers: cluster.server.url })
   const signals = function* () {
     for (let i = 0; i < MANY; i++)
       yield {
@@ -77,16 +57,13 @@ beforeAll(async () => {
   lastSeq = (await carillon.workflow(Device, 'd7').signal('retire', undefined, { wait: 'applied' })).seq
 }, 60_000)
 afterAll(async () => {
-  await carillon?.close()
   await nc?.close()
-  await node?.close()
-  await server?.stop()
-  await rm(folder, { recursive: true, force: true })
+  await cluster?.close()
 })
 
 async function ask<Page>(request: RpcRequest): Promise<readonly Page[]> {
   const asked = Array.from({ length: PARTITIONS }, async (_, partition) => {
-    const subject = node.subjects.rpc(partition as Partition)
+    const subject = cluster.node.subjects.rpc(partition as Partition)
     const response = decodeValue((await nc.request(subject, encodeValue(request), { timeout: 10_000 })).data)
     const answer = response as RpcResponse
     if (!answer.ok) throw new Error(answer.error.message)
@@ -125,8 +102,7 @@ describe('100,000 instances', () => {
   })
 
   it('are all listed, each once, and counted by attribute, also by a node that was started again', async () => {
-    await node.close()
-    await openDevices()
+    await cluster.restart()
     const ids = new Set<string>()
     let rows = 0
     for await (const { id } of carillon.list({ contract: Device })) {
@@ -143,7 +119,7 @@ describe('100,000 instances', () => {
 })
 
 it('a partition whose owner gives no answer is named, or left out on request', async () => {
-  await node.close()
+  await cluster.stopNode()
   const refused = carillon.listPage({ timeoutMs: 300 })
   await expect(refused).rejects.toMatchObject({ code: 'NO_NODE', message: expect.stringContaining('partition 0') })
   const missing: number[] = []
