@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 import { startTestServer, type TestServer } from '../src/testing/nats-process.ts'
-import { type CliEnd, type CliProcess, endAll, errorLine, runCli, startCli } from './cli/cli-process.ts'
+import { type CliEnd, type CliProcess, endAll, errorLine, runCli } from './cli/cli-process.ts'
+import { startNodeProcess } from './cli/start-node.ts'
 import { makeWorkflowFolder, type WorkflowFolder } from './cli/workflow-folder.ts'
 
 let server: TestServer
@@ -21,16 +22,7 @@ afterAll(async () => {
 })
 
 async function startNode(env: Record<string, string>): Promise<CliProcess> {
-  const args = [
-    'node',
-    '--servers',
-    server.url,
-    '--data-dir',
-    folder.file('data'),
-    '--workflows',
-    folder.file('workflow.ts'),
-  ]
-  const started = startCli(args, { env })
+  const started = startNodeProcess({ servers: server.url, folder, env })
   await started.says('the node is ready')
   return started
 }

@@ -4,7 +4,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 
 import { freePort } from '../src/nats-process.ts'
 import { startTestServer, type TestServer } from '../src/testing/nats-process.ts'
-import { type CliEnd, endAll, runCli, startCli } from './cli/cli-process.ts'
+import { type CliEnd, endAll, runCli } from './cli/cli-process.ts'
+import { startNodeProcess } from './cli/start-node.ts'
 import { makeWorkflowFolder, type WorkflowFolder } from './cli/workflow-folder.ts'
 
 const CONFIG = `
@@ -27,7 +28,7 @@ beforeAll(async () => {
     jetstreamConfig: 'sync_interval: always',
   })
   folder = makeWorkflowFolder()
-  const node = startNode()
+  const node = startNodeProcess({ servers: server.url, folder, env: operator })
   await node.says('the node is ready')
   await node.stop()
 })
@@ -39,19 +40,6 @@ afterAll(async () => {
 
 const operator = { CARILLON_USER: 'operator', CARILLON_PASSWORD: 's3cr3t' }
 
-function startNode(): ReturnType<typeof startCli> {
-  const args = [
-    'node',
-    '--servers',
-    server.url,
-    '--data-dir',
-    folder.file('data'),
-    '--workflows',
-    folder.file('workflow.ts'),
-  ]
-  return startCli(args, { env: operator })
-}
-
 function doctor(args: readonly string[] = [], env: Readonly<Record<string, string>> = operator): Promise<CliEnd> {
   return runCli(
     ['doctor', '--servers', server.url, '--data-dir', folder.file('data'), '--connect-timeout', '500ms', ...args],
@@ -61,7 +49,7 @@ function doctor(args: readonly string[] = [], env: Readonly<Record<string, strin
 
 describe('carillon doctor', () => {
   it('finds nothing wrong where nothing is', async () => {
-    const node = startNode()
+    const node = startNodeProcess({ servers: server.url, folder, env: operator })
     await node.says('the node is ready')
     const { code, stdout } = await doctor(['--monitor-url', monitorUrl])
     expect(

@@ -2,7 +2,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 
 import { startTestServer, type TestServer } from '../src/testing/nats-process.ts'
-import { type CliProcess, endAll, runCli, startCli, until } from './cli/cli-process.ts'
+import { type CliProcess, endAll, runCli, until } from './cli/cli-process.ts'
+import { startNodeProcess } from './cli/start-node.ts'
 import { makeWorkflowFolder, type WorkflowFolder } from './cli/workflow-folder.ts'
 
 let server: TestServer
@@ -19,8 +20,7 @@ afterAll(async () => {
 })
 
 function startNode(name: string, monitor = '0'): CliProcess {
-  const args = ['node', '--servers', server.url, '--data-dir', folder.file(name), '--monitor', monitor]
-  return startCli([...args, '--workflows', 'workflow.ts'], { cwd: folder.path })
+  return startNodeProcess({ servers: server.url, folder, data: name, args: ['--monitor', monitor] })
 }
 
 /** Where the node says that it answers. */
