@@ -56,7 +56,10 @@ export interface ContractShape {
   readonly updates?: Readonly<Record<string, UpdateContract>>
   readonly queries?: Readonly<Record<string, QueryContract>>
   readonly activities?: Readonly<Record<string, ActivityContract>>
-  /** What instances are listed and counted by; their code sets it. */
+  /**
+   * What instances are listed and counted by; their code sets it. It is kept in the clear, as ids and names are, in the store of the nodes and in their
+   * answers: nothing that must stay secret.
+   */
   readonly attributes?: Readonly<Record<string, AttributeKind>>
   /** What somebody outside does, and reports by a token. */
   readonly tasks?: Readonly<Record<string, TaskContract>>

@@ -266,6 +266,9 @@ describe('a list', () => {
     expect(await refusal({ op: 'list', limit: 1, status: 'gone' })).toBe('CONFIG_INVALID')
     expect(await refusal({ op: 'list', limit: 1, startedAfter: 'now' })).toBe('CONFIG_INVALID')
     expect(await refusal({ op: 'count', groupBy: { attribute: 'region' } })).toBe('CONFIG_INVALID')
+    expect(await refusal({ op: 'count', groupBy: { attribute: 'regoin' }, type: 'order' })).toBe('UNKNOWN_NAME')
+    for (const groupBy of ['region', null, 7, {}])
+      expect(await refusal({ op: 'count', groupBy })).toBe('CONFIG_INVALID')
   })
 
   it('takes values as text, which the declared kind reads', async () => {

@@ -74,6 +74,7 @@ export class ListService {
   count(partition: Partition, request: CountRequest): CountPage {
     const { after, groupBy } = request
     const filter = this.#parse(request)
+    checkGroupBy(groupBy)
     const { where, started, closed, typeToken, status } = filter
     const isPlain = started === undefined && closed === undefined
     if (isPlain && where.length === 0 && (groupBy === undefined || typeof groupBy === 'string'))
@@ -183,6 +184,15 @@ class Groups {
         `there are over ${GROUPS_MAX} groups to count: count by something that has fewer values, or narrow the filter`,
       )
   }
+}
+
+function checkGroupBy(groupBy: CountRequest['groupBy']): void {
+  if (groupBy === undefined || groupBy === 'type' || groupBy === 'status') return
+  if (typeof groupBy === 'object' && groupBy !== null && typeof groupBy.attribute === 'string') return
+  throw new CarillonError(
+    'CONFIG_INVALID',
+    `groupBy is ${quote(groupBy)}: count by 'type', by 'status', or by { attribute: … }`,
+  )
 }
 
 function countStatuses(partition: Partition, filter: Filter, groupBy: 'type' | 'status' | undefined): CountPage {

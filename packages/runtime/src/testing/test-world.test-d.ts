@@ -57,3 +57,19 @@ export const wrongOutput = mockActivities(Order, {
   ship: async () => 5,
   ping: () => {},
 })
+
+const Parcel = defineWorkflow('parcel', { attributes: { station: 'text', weight: 'number' } })
+
+export async function lists(world: TestWorld): Promise<void> {
+  for await (const { attributes } of world.list({ contract: Parcel, where: { weight: { above: 1 } }, limit: 3 })) {
+    const station: string | undefined = attributes?.station
+    // @ts-expect-error -- a number is declared
+    const weight: string | undefined = attributes?.weight
+    world.workflow(Parcel, `${station} ${weight}`)
+  }
+  const count: number = await world.count({ contract: Parcel, where: { station: 'Kiel' } })
+  const [group] = await world.count({ contract: Parcel, groupBy: { attribute: 'station' } })
+  world.workflow(Parcel, `${count} ${group?.count}`)
+  // @ts-expect-error -- no such attribute
+  world.list({ contract: Parcel, where: { colour: 'red' } })
+}
