@@ -109,6 +109,16 @@ export class Checks {
       )
   }
 
+  /** What a list or a count gives is what the instances say. */
+  listed(what: string, real: ReadonlyMap<string, unknown> | ReadonlySet<string>, wanted: typeof real): void {
+    this.#count('listed')
+    if (isDeepStrictEqual(real, wanted)) return
+    const [given, known] = [[...real], [...wanted]]
+    const more = given.filter((one) => !known.some((other) => isDeepStrictEqual(one, other)))
+    const less = known.filter((one) => !given.some((other) => isDeepStrictEqual(one, other)))
+    this.#find(`${what} gives ${JSON.stringify(more.slice(0, 3))} in place of ${JSON.stringify(less.slice(0, 3))}`)
+  }
+
   /** Exactly the activities that the fold asks for were attempted, each at least once, and always with its own input. */
   activities(fold: Fold, attempts: readonly Attempt[]): void {
     const seen = new Set<string>()

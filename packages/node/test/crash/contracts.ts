@@ -47,6 +47,7 @@ export const Ledger = defineWorkflow('ledger', {
   signals: { put: op },
   updates: { take: { input: take, output: type<TakeAnswer>() } },
   queries: { all: { output: type<LedgerState>() } },
+  attributes: { n: 'number', recent: 'texts' },
   activities: { stamp },
 })
 
@@ -56,6 +57,7 @@ export const Steps = defineWorkflow('steps', {
   result: type<{ n: number; chain: string }>(),
   signals: { item: op, credit: op },
   queries: { all: { output: type<StepsState>() } },
+  attributes: { n: 'number' },
   activities: { stamp },
 })
 

@@ -15,6 +15,7 @@ import { type EngineLimits, type Failpoint, FAILPOINTS } from '@carillon/runtime
 import { connect, type NatsConnection } from '@nats-io/transport-node'
 
 import { startTestServer } from '../../src/testing/nats-process.ts'
+import { checkLists } from './check-lists.ts'
 import { Checks, type Attempt, type Seen } from './checks.ts'
 import { Fold } from './fold.ts'
 import type { FoldInput } from './fold-input.ts'
@@ -231,6 +232,7 @@ class CrashRun {
     checks.acknowledged(producer, this.#inputs)
     checks.sent(producer, this.#inputs, this.#messages)
     checks.instances(fold, this.#seen)
+    await checkLists(producer.client, checks, this.#seen, fold.lastSeq)
     checks.outcomes(fold, producer)
     checks.deadLetters(fold, producer, await readStream(this.#nc, `${NAMESPACE}-dead`), this.#messages)
     checks.activities(fold, await this.#attempts())
@@ -240,10 +242,12 @@ class CrashRun {
   async #compareRestarts(producer: Producer): Promise<void> {
     const restarted = await this.#live(undefined)
     this.#checks.same('after a clean restart', this.#seen, await this.#look(producer))
+    await checkLists(producer.client, this.#checks, this.#seen, this.#fold.lastSeq)
     await this.#stop(restarted)
     await rm(this.#dataDir, { recursive: true })
     const rebuilt = await this.#live(undefined)
     this.#checks.same('rebuilt from the journal alone', this.#seen, await this.#look(producer))
+    await checkLists(producer.client, this.#checks, this.#seen, this.#fold.lastSeq)
     await this.#stop(rebuilt)
     const before = this.#fold.lastSeq
     await this.#readOn()

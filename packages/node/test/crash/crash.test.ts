@@ -45,6 +45,7 @@ function notEnough({ counts }: CrashReport): string[] {
     'attempts',
     'activities',
     'digests',
+    'listed',
   ]
   const met = ['applied', 'duplicates', 'results', 'fired', 'cancelled', 'queued', 'closes', 'parked']
   const few = [...checked, ...met].filter((what) => (counts[what] ?? 0) === 0)

@@ -21,6 +21,7 @@ const ledger = implement(Ledger, {
       state.n += 1
       state.chain = link(state.chain, 'put', op)
       state.recent = [...state.recent, op].slice(-RECENT)
+      ctx.attributes.set({ n: state.n, recent: state.recent })
       state.luck = ctx.random()
       const { n } = state
       if (n % 11 === 0) ctx.timers.tick.cancel()
@@ -71,6 +72,7 @@ const steps = implement(Steps, {
     while (state.n < limit) {
       const { payload } = await ctx.receive('item')
       state.n += 1
+      ctx.attributes.set({ n: state.n })
       state.chain = link(state.chain, 'item', payload.op)
       if (state.n % 2 === 0) {
         await ctx.sleep(15)
