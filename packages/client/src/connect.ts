@@ -1,10 +1,11 @@
 /** Connects a producer to a cluster: the composition root of this package. */
-import { CarillonError } from '@carillon/runtime'
+import { CarillonError, type ClientInterceptor } from '@carillon/runtime'
 import { checkNamespace, type PayloadCodecs, quote, Subjects } from '@carillon/runtime/protocol'
 
 import { Carillon } from './carillon.ts'
 import { type NatsOptions, openConnection } from './connection.ts'
 import { Deadline } from './deadline.ts'
+import { composeInterceptors } from './intercepted.ts'
 import { CONNECT_TIMEOUT_MS } from './limits.ts'
 import { readCluster } from './read-cluster.ts'
 import { Session } from './session.ts'
@@ -18,6 +19,8 @@ export interface ConnectOptions {
   readonly name?: string | undefined
   /** What the NATS client takes: authentication, TLS, ping interval, … An `inboxPrefix` begins with `_INBOX.`: nodes send outcomes nowhere else. */
   readonly nats?: NatsOptions | undefined
+  /** Around every call of a handle, the first the outermost; default: none. */
+  readonly interceptors?: readonly ClientInterceptor[] | undefined
   /** What payloads pass on their way out and in; `createCodecs` of `@carillon/runtime/codecs` makes them. Default: none. */
   readonly codecs?: PayloadCodecs | undefined
   /** How long to try to reach a server, and to wait for the first node to create the cluster; default 10,000. */
@@ -44,7 +47,13 @@ export async function connect(options: ConnectOptions): Promise<Carillon> {
   const nc = await openConnection({ servers, name, nats }, deadline, signal)
   try {
     const cluster = await readCluster(nc, namespace, deadline, signal)
-    const session = new Session(nc, new Subjects(namespace, cluster.partitions), nats.inboxPrefix, options.codecs)
+    const session = new Session(
+      nc,
+      new Subjects(namespace, cluster.partitions),
+      nats.inboxPrefix,
+      options.codecs,
+      composeInterceptors(options.interceptors),
+    )
     return new Carillon(session, cluster)
   } catch (error) {
     await nc.close()

@@ -47,6 +47,7 @@ export interface OutgoingInput {
   /** Inbox for the outcome. */
   readonly reply?: string | undefined
   readonly traceparent?: string | undefined
+  readonly tracestate?: string | undefined
 }
 
 /** A payload as another sender has encoded it. */
@@ -118,7 +119,7 @@ export class InputSender {
       payload = encoded.bytes
       encoding = payload.length === 0 ? undefined : encoded.encoding
     }
-    const headers = formatHeaders(id, encoding, input.reply, input.traceparent)
+    const headers = formatHeaders(id, encoding, input)
     if (raw?.version !== undefined) headers[HEADERS.version] = raw.version
     this.#publisher.post(
       { subject: this.#subjectOf(target, kind, name), key: target.key, headers, payload },
@@ -181,8 +182,7 @@ export function encodePayload(value: unknown, what: () => string): Uint8Array {
 function formatHeaders(
   id: string,
   encoding: PayloadEncoding | undefined,
-  reply: string | undefined,
-  traceparent: string | undefined,
+  { reply, traceparent, tracestate }: OutgoingInput,
 ): Record<string, string> {
   const headers: Record<string, string> = { [HEADERS.id]: id }
   if (encoding !== undefined && encoding !== 'json') headers[HEADERS.encoding] = encoding
@@ -194,6 +194,7 @@ function formatHeaders(
         `the traceparent ${quote(traceparent)} is not in the form of W3C Trace Context: 00-<32 hex>-<16 hex>-<2 hex>`,
       )
     headers[HEADERS.trace] = traceparent
+    if (tracestate !== undefined && tracestate !== '') headers[HEADERS.traceState] = tracestate
   }
   return headers
 }

@@ -8,7 +8,7 @@
  */
 import { setMaxListeners } from 'node:events'
 
-import { CarillonError } from '@carillon/runtime'
+import { CarillonError, type ClientInterceptor } from '@carillon/runtime'
 import type { PayloadCodecs, ReplyPayload, Subjects } from '@carillon/runtime/protocol'
 import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
@@ -32,6 +32,8 @@ export class Session {
   readonly rpc: RpcClient
   /** What payloads pass on their way out and in; undefined for none. */
   readonly codecs: PayloadCodecs | undefined
+  /** Around every call of a handle; undefined for none. */
+  readonly intercept: ClientInterceptor | undefined
   /** Aborted when the client closes: waits end then. */
   readonly closing: AbortSignal
   readonly #nc: NatsConnection
@@ -47,10 +49,12 @@ export class Session {
     subjects: Subjects,
     inboxPrefix: string | undefined,
     codecs: PayloadCodecs | undefined,
+    intercept: ClientInterceptor | undefined,
   ) {
     this.#nc = nc
     this.subjects = subjects
     this.codecs = codecs
+    this.intercept = intercept
     this.targets = new Targets(subjects)
     this.closing = this.#waits.signal
     // Every call that waits listens to it. How many there may be is bounded where they are made, so more than ten are no leak.

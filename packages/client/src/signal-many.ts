@@ -9,6 +9,8 @@
 import { CarillonError, codeOf, type Contract, type ErrorCode, ERROR_CODES, validate } from '@carillon/runtime'
 import { quote } from '@carillon/runtime/protocol'
 
+import type { OutgoingInput } from './input-sender.ts'
+import { callOf, inputOf } from './intercepted.ts'
 import { FAILURES_KEPT_DEFAULT, FAILURES_KEPT_MAX, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX } from './limits.ts'
 import type { Session } from './session.ts'
 import { formatTarget, payloadSchema } from './target.ts'
@@ -22,6 +24,7 @@ export type SignalItem<C extends Contract = Contract> =
         readonly id: string
         readonly inputId?: string | undefined
         readonly traceparent?: string | undefined
+        readonly tracestate?: string | undefined
       } & NamedSignal<Shape>
     : never
 
@@ -73,6 +76,7 @@ interface LooseItem {
   readonly name: string
   readonly payload?: unknown
   readonly inputId?: string | undefined
+  readonly tracestate?: string | undefined
   readonly traceparent?: string | undefined
 }
 
@@ -174,13 +178,19 @@ class SignalRun {
     const failed = (error: unknown): void => this.#settle(index, toFailure(item, index, error))
     try {
       const target = this.#session.targets.of(item.workflow, item.id)
-      const { name, payload, inputId: id, traceparent } = item
+      const { name, payload, inputId: id, traceparent, tracestate } = item
       validate(payloadSchema(target, 'signal', name), payload, `signal ${name} of ${item.workflow.name}`)
       const stored = (): void => this.#settle(index, undefined)
-      this.#session.post({ target, kind: 'signal', name, payload, id, traceparent }, stored, failed)
+      this.#post({ target, kind: 'signal', name, payload, id, traceparent, tracestate }, stored, failed)
     } catch (error) {
       failed(error)
     }
+  }
+
+  #post(input: OutgoingInput, stored: () => void, failed: (error: unknown) => void): void {
+    const session = this.#session
+    if (session.intercept === undefined) return session.post(input, stored, failed)
+    session.intercept(callOf(input), (call) => session.send(inputOf(input, call)).seq).then(stored, failed)
   }
 
   #settle(index: number, failure: SignalFailure | undefined): void {

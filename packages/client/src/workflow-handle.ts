@@ -13,12 +13,13 @@ import type {
   UpdateNames,
   UpdateOf,
 } from '@carillon/runtime'
-import { fromErrorData, toMs, validate } from '@carillon/runtime'
+import { type ClientCall, fromErrorData, toMs, validate } from '@carillon/runtime'
 import type { Description, Outcome, RpcRequest, StartPayload } from '@carillon/runtime/protocol'
 
 import { Deadline } from './deadline.ts'
 import { type HistoryEntry, type HistoryOptions, readHistory } from './history.ts'
 import type { OutgoingInput } from './input-sender.ts'
+import { callOf, inputOf } from './intercepted.ts'
 import { OUTCOME_TIMEOUT_MS, READ_TIMEOUT_MS, RESULT_TIMEOUT_MS } from './limits.ts'
 import { lastSeqOf } from './journal-end.ts'
 import { isOutcome } from './reply-inbox.ts'
@@ -33,8 +34,10 @@ export interface SendOptions {
   readonly wait?: 'accepted' | 'applied' | undefined
   /** How long `applied` waits; default 30,000. */
   readonly timeoutMs?: number | undefined
-  /** W3C trace context, handed on to the workflow. */
+  /** W3C trace context, handed on to the workflow, what it sends, and its activities. */
   readonly traceparent?: string | undefined
+  /** Goes with `traceparent`. */
+  readonly tracestate?: string | undefined
 }
 
 /** What a start does to what is there. */
@@ -56,6 +59,7 @@ export interface UpdateOptions {
   readonly id?: string | undefined
   readonly timeoutMs?: number | undefined
   readonly traceparent?: string | undefined
+  readonly tracestate?: string | undefined
 }
 
 export interface ReadOptions {
@@ -209,6 +213,7 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
       payload,
       id: options.id,
       traceparent: options.traceparent,
+      tracestate: options.tracestate,
     } as const
     return (await this.#outcomeOf(input, options)) as UpdateResult<Shape, Name>
   }
@@ -228,7 +233,7 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
     validate(payloadSchema(this.#target, 'update', update.name), update.input, `update ${update.name} of ${this.type}`)
     const start = this.#startInput(input, 'use', options, { update })
     return (await this.#outcomeOf(
-      { ...start, id: options.id, traceparent: options.traceparent },
+      { ...start, id: options.id, traceparent: options.traceparent, tracestate: options.tracestate },
       options,
     )) as UpdateResult<Shape, Name>
   }
@@ -244,8 +249,9 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
   ): Promise<OutputOf<FieldOf<QueryOf<Shape, Name>, 'output'>>> {
     const [input, options = {}] = args as readonly unknown[] as [unknown, ReadOptions?]
     validate(payloadSchema(this.#target, 'query', name), input, `query ${name} of ${this.type}`)
-    const ask = (minSeq: number) => ({ op: 'query', key: this.#target.key, name, input, minSeq }) as const
-    return (await this.#read(`query ${name} of ${formatTarget(this.#target)}`, options, ask)) as OutputOf<
+    const ask = (minSeq: number, payload: unknown) =>
+      ({ op: 'query', key: this.#target.key, name, input: payload, minSeq }) as const
+    return (await this.#read({ kind: 'query', name, payload: input }, options, ask)) as OutputOf<
       FieldOf<QueryOf<Shape, Name>, 'output'>
     >
   }
@@ -255,7 +261,7 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
     const { state = false } = options
     const ask = (minSeq: number) =>
       ({ op: 'describe', key: this.#target.key, minSeq, ...(state ? { state } : {}) }) as const
-    return (await this.#read(`describe of ${formatTarget(this.#target)}`, options, ask)) as Description
+    return (await this.#read({ kind: 'describe', name: '' }, options, ask)) as Description
   }
 
   /**
@@ -275,7 +281,8 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
       holdMs: RESULT_HOLD_MS,
       request: (waitMs: number) => ({ op: 'result', key, minSeq, waitMs }) as const,
     }
-    const outcome = await this.#session.track(() => this.#session.rpc.call(call))
+    const read = (): Promise<unknown> => this.#session.track(() => this.#session.rpc.call(call))
+    const outcome = await this.#around({ kind: 'result', name: '', payload: undefined }, read)
     return (isOutcome(outcome) ? valueOf(outcome) : outcome) as ResultOf<Shape>
   }
 
@@ -332,29 +339,60 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
   }
 
   async #outcomeOf(input: OutgoingInput, { timeoutMs }: UpdateOptions): Promise<unknown> {
-    const applied = await this.#session.sendAndWait(input, timeoutMs ?? OUTCOME_TIMEOUT_MS)
-    this.#saw(applied.seq)
-    return valueOf(applied.outcome)
+    const { intercept } = this.#session
+    const send = async (whole: OutgoingInput): Promise<unknown> => {
+      const applied = await this.#session.sendAndWait(whole, timeoutMs ?? OUTCOME_TIMEOUT_MS)
+      this.#saw(applied.seq)
+      return valueOf(applied.outcome)
+    }
+    return intercept === undefined ? send(input) : intercept(callOf(input), (call) => send(inputOf(input, call)))
   }
 
-  async #send(input: OutgoingInput, { id, traceparent, wait, timeoutMs }: SendOptions): Promise<Accepted> {
+  #send(input: OutgoingInput, options: SendOptions): Promise<Accepted> {
+    const { id, traceparent, tracestate } = options
+    const whole = { ...input, id, traceparent, tracestate }
+    const { intercept } = this.#session
+    if (intercept === undefined) return this.#sendNow(whole, options)
+    return intercept(callOf(whole), (call) => this.#sendNow(inputOf(whole, call), options)) as Promise<Accepted>
+  }
+
+  async #sendNow(input: OutgoingInput, { wait, timeoutMs }: SendOptions): Promise<Accepted> {
     if (wait === 'applied') {
-      const applied = await this.#session.sendAndWait({ ...input, id, traceparent }, timeoutMs ?? OUTCOME_TIMEOUT_MS)
+      const applied = await this.#session.sendAndWait(input, timeoutMs ?? OUTCOME_TIMEOUT_MS)
       this.#saw(applied.seq)
       valueOf(applied.outcome)
       return { seq: applied.seq, id: applied.id, duplicate: applied.duplicate }
     }
-    const sent = this.#session.send({ ...input, id, traceparent })
+    const sent = this.#session.send(input)
     const seq = await sent.seq
     this.#saw(seq)
     return { seq, id: sent.id, duplicate: false }
   }
 
-  async #read(what: string, options: ReadOptions, ask: (minSeq: number) => RpcRequest): Promise<unknown> {
+  async #read(
+    { kind, name, payload }: Pick<ClientCall, 'kind' | 'name'> & { readonly payload?: unknown },
+    options: ReadOptions,
+    ask: (minSeq: number, payload: unknown) => RpcRequest,
+  ): Promise<unknown> {
     const deadline = new Deadline(options.timeoutMs ?? READ_TIMEOUT_MS)
-    const request = ask(await this.#minSeq(options, deadline))
-    const call = { partition: this.#target.partition, what, deadline, holdMs: 0, request: () => request }
-    return this.#session.track(() => this.#session.rpc.call(call))
+    const what = `${name === '' ? kind : `${kind} ${name}`} of ${formatTarget(this.#target)}`
+    return this.#around({ kind, name, payload }, async (changed) => {
+      const request = ask(await this.#minSeq(options, deadline), changed)
+      const call = { partition: this.#target.partition, what, deadline, holdMs: 0, request: () => request }
+      return this.#session.track(() => this.#session.rpc.call(call))
+    })
+  }
+
+  /** A read, behind the interceptors. */
+  #around(
+    read: Pick<ClientCall, 'kind' | 'name' | 'payload'>,
+    run: (payload: unknown) => Promise<unknown>,
+  ): Promise<unknown> {
+    const { intercept } = this.#session
+    if (intercept === undefined) return run(read.payload)
+    const { type, id } = this.#target
+    const none = { inputId: undefined, traceparent: undefined, tracestate: undefined }
+    return intercept({ ...read, type, id, ...none }, ({ payload }) => run(payload))
   }
 
   async #minSeq({ consistency, minSeq = 0 }: ReadOptions, deadline: Deadline): Promise<number> {

@@ -12,6 +12,9 @@ import {
   type Implementation,
   isActivityImplementations,
   isImplementation,
+  isInterceptors,
+  type Interceptors,
+  joinInterceptors,
 } from '@carillon/runtime'
 
 import type { Workflows } from './node.ts'
@@ -21,7 +24,7 @@ const TYPESCRIPT = /\.[cm]?tsx?$/
 const NESTING_MAX = 3
 
 /**
- * Imports the files and collects every implementation and every set of activities that they export, by name, as the default, or in a list.
+ * Imports the files and collects every implementation, and every set of activities and of interceptors that they export, by name, as the default, or in a list.
  * Paths are relative to the working directory. What is exported twice counts once.
  *
  * @throws CONFIG_INVALID when a file does not exist. @throws INVALID_DEFINITION when one does not compile, throws, or when no implementation is found.
@@ -32,10 +35,12 @@ export async function loadWorkflows(files: readonly string[]): Promise<Workflows
   const modules = await importModules(files, 'workflow')
   const implementations = new Set<Implementation>()
   const activities = new Set<ActivityImplementations>()
+  const interceptors = new Set<Interceptors>()
   for (const module of modules) {
     for (const value of exportsOf(module)) {
       if (isImplementation(value)) implementations.add(value)
       else if (isActivityImplementations(value)) activities.add(value)
+      else if (isInterceptors(value)) interceptors.add(value)
     }
   }
   if (implementations.size === 0) {
@@ -44,7 +49,11 @@ export async function loadWorkflows(files: readonly string[]): Promise<Workflows
       `no workflow was found in ${files.join(', ')}: export what implement(…) returns`,
     )
   }
-  return { implementations: [...implementations], activities: [...activities] }
+  return {
+    implementations: [...implementations],
+    activities: [...activities],
+    interceptors: joinInterceptors([...interceptors]),
+  }
 }
 
 /** Imports files that an author wrote, as they stand. Throws as `loadWorkflows`; `what` names the files. */

@@ -1,6 +1,6 @@
 /** The composition root of a node: connects, opens the data, and runs an engine over all partitions. */
 import { openConnection, Deadline, JetStreamControls } from '@carillon/client'
-import { type ActivityImplementations, CarillonError, type Implementation } from '@carillon/runtime'
+import { type ActivityImplementations, CarillonError, type Implementation, type Interceptors } from '@carillon/runtime'
 import {
   CodecStore,
   Engine,
@@ -21,10 +21,12 @@ import type { LmdbStore } from './lmdb-store.ts'
 import { NatsBus } from './nats-bus.ts'
 import { openLmdbStore } from './open-lmdb-store.ts'
 
-/** What a node runs: implementations of workflow types, and of their activities. */
+/** What a node runs: implementations of workflow types, and of their activities, and what stands around them. */
 export interface Workflows {
   readonly implementations: readonly Implementation[]
   readonly activities: readonly ActivityImplementations[]
+  /** What `defineInterceptors` returns; default: none. */
+  readonly interceptors?: Interceptors | undefined
 }
 
 export interface NodeOptions {

@@ -25,6 +25,7 @@ export const ERROR_CODES = {
   CANCELLED: 'terminal',
   WORKFLOW_FAILED: 'terminal',
   UPDATE_REJECTED: 'terminal',
+  INPUT_REJECTED: 'terminal',
   HANDLER_FAILED: 'terminal',
   QUERY_FAILED: 'terminal',
   ACTIVITY_FAILED: 'terminal',
@@ -108,6 +109,15 @@ export class WorkflowFailure extends Thrown {
 export class UpdateRejected extends Thrown {
   override readonly name = 'UpdateRejected'
   readonly code = 'UPDATE_REJECTED'
+}
+
+/**
+ * Thrown by an interceptor or a handler, before anything has changed, to refuse an input: it becomes a dead letter, its sender is told, and the
+ * instance goes on untouched.
+ */
+export class InputRejected extends Thrown {
+  override readonly name = 'InputRejected'
+  readonly code = 'INPUT_REJECTED'
 }
 
 /** Thrown by an activity to say that trying again is useless. */

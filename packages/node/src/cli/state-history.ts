@@ -1,6 +1,6 @@
 /** `carillon history --state`: folds an instance again from the journal, and prints its state after every input. */
 import type { Carillon } from '@carillon/client'
-import { CarillonError, type Implementation } from '@carillon/runtime'
+import { CarillonError, type Implementation, type Interceptors } from '@carillon/runtime'
 import { encodeToken } from '@carillon/runtime/protocol'
 import { Refold, type RefoldStep } from '@carillon/runtime/replay'
 
@@ -40,14 +40,20 @@ export async function printStates(
   id: string,
   flags: StateHistoryFlags,
 ): Promise<void> {
-  const implementation = await loadType(type, flags.workflows)
+  const { implementation, interceptors } = await loadType(type, flags.workflows)
   const { journal } = carillon
   const partition = journal.subjects.partitionOf(encodeToken(type), encodeToken(id))
   const beginning = await beginningOf(carillon, await journal.bounds(), type, id)
   if (beginning.kind === 'trimmed')
     throw new CarillonError('JOURNAL_BEHIND', `${beginning.reason}: its states cannot be computed from what is left`)
   if (beginning.kind === 'unknown') note(`these states may be wrong: ${beginning.reason}`)
-  const fold = new Refold({ subjects: journal.subjects, implementation, id, codecs: await toCodecs(flags) })
+  const fold = new Refold({
+    subjects: journal.subjects,
+    implementation,
+    id,
+    codecs: await toCodecs(flags),
+    interceptors,
+  })
   let before: unknown
   let last: Shown | undefined
   let printed = 0
@@ -71,12 +77,15 @@ export async function printStates(
   if (flags.at !== undefined) printShown(last, flags)
 }
 
-async function loadType(type: string, files: readonly string[] | undefined): Promise<Implementation> {
+async function loadType(
+  type: string,
+  files: readonly string[] | undefined,
+): Promise<{ readonly implementation: Implementation; readonly interceptors: Interceptors | undefined }> {
   if (files === undefined)
     throw new CarillonError('CONFIG_INVALID', 'states are computed by the workflow’s code: add --workflows FILE')
-  const { implementations } = await loadWorkflows(files)
+  const { implementations, interceptors } = await loadWorkflows(files)
   const found = implementations.find(({ contract }) => contract.name === type)
-  if (found !== undefined) return found
+  if (found !== undefined) return { implementation: found, interceptors }
   const names = implementations.map(({ contract }) => contract.name).join(', ')
   throw new CarillonError('CONFIG_INVALID', `${files.join(', ')} implements no type ${type}, but ${names}`)
 }

@@ -1,7 +1,14 @@
 /** Type tests: every `@ts-expect-error` line must not compile. They run with the build. */
 import { z } from 'zod'
 
-import { defineWorkflow, implement, implementActivities, type } from '../index.ts'
+import {
+  defineInterceptors,
+  defineWorkflow,
+  implement,
+  implementActivities,
+  type Interceptors,
+  type,
+} from '../index.ts'
 
 type Level = 'bronze' | 'gold'
 
@@ -411,3 +418,23 @@ implement(Versioned, {
   migrate: ({ sum }: { sum: number }) => ({ sum }),
   on: { add: (ctx, n) => void (ctx.state.cents += n) },
 })
+
+export const intercepting = defineInterceptors({
+  workflow: [
+    {
+      handle({ kind, name, payload, ctx }, next) {
+        const what: 'signal' | 'update' | 'timer' | 'run' = kind
+        // @ts-expect-error -- a payload is of whatever type its contract says
+        payload.amount += 1
+        ctx.log.info(`${what} ${name}`)
+        return next(payload)
+      },
+      // @ts-expect-error -- an activity gives its result later
+      activity: ({ payload }, next) => String(next(payload)),
+      send: ({ payload, to: { type, id } }, next) => next({ payload, type, id }),
+    },
+  ],
+  activity: [async ({ payload, ctx: { attempt } }, next) => [attempt, await next(payload)]],
+})
+// @ts-expect-error -- only defineInterceptors makes them
+export const handMade: Interceptors = { workflow: [], activity: [] }

@@ -23,6 +23,7 @@ import { attributesOf } from './attributes.ts'
 import { childrenOf } from './children.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
+import { interceptReceived } from './intercepted.ts'
 import { payloadOf } from './payload-of.ts'
 import { toPlainError } from './plain-error.ts'
 import { isPatched } from './patched.ts'
@@ -178,9 +179,14 @@ export class InstanceContext implements Context {
     const index = mailbox.findIndex((waiting) => wanted.size === 0 || wanted.has(waiting.name))
     const input =
       index === -1 ? await instance.waits.forSignal(wanted, this.#scope) : (mailbox.splice(index, 1)[0] as Input)
-    instance.finish(input, { ok: true })
     // Validated when it came in; decoding it again gives the same.
-    const payload = validate(declared[input.name], payloadOf(instance, input), `the signal ${input.name}`)
+    let payload = validate(declared[input.name], payloadOf(instance, input), `the signal ${input.name}`)
+    if (instance.implementation.host?.handle !== undefined) {
+      const received = await interceptReceived(instance, this, input, payload)
+      if (received === undefined) return this.receive(...names)
+      payload = received.payload
+    }
+    instance.finish(input, { ok: true })
     return { name: input.name, payload } as never
   }
 
@@ -240,12 +246,18 @@ export class InstanceContext implements Context {
     const calls = Object.entries(contract.shape.activities ?? {}).map(([name, { input: schema }]) => {
       const call =
         schema === undefined
-          ? (options?: ActivityOptions) => this.#startActivity(name, undefined, options)
+          ? (options?: ActivityOptions) => this.#callActivity(name, undefined, options)
           : (input: unknown, options?: ActivityOptions) =>
-              this.#startActivity(name, validate(schema, input, `the activity ${name}`), options)
+              this.#callActivity(name, validate(schema, input, `the activity ${name}`), options)
       return [name, call] as const
     })
     return Object.fromEntries(calls)
+  }
+
+  #callActivity(name: string, payload: unknown, options: ActivityOptions | undefined): Promise<unknown> {
+    const around = this.#instance.implementation.host?.activity
+    if (around === undefined) return this.#startActivity(name, payload, options)
+    return around({ name, payload, options, ctx: this }, (changed) => this.#startActivity(name, changed, options))
   }
 
   #startActivity(name: string, input: unknown, options: ActivityOptions | undefined): Promise<unknown> {

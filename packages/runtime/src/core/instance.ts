@@ -348,6 +348,8 @@ export class Instance {
     const { error } = result
     if (codeOf(error) === 'UPDATE_REJECTED' && job.isUpdate === true)
       return this.finish(job.input, { ok: false, error: toPlainError(error, 'UPDATE_REJECTED') })
+    if (codeOf(error) === 'INPUT_REJECTED' && job.input.kind !== 'timer')
+      return this.deadLetter(job.input, toPlainError(error, 'INPUT_REJECTED'))
     if (codeOf(error) !== 'WORKFLOW_FAILED') return this.poisonWith(error)
     const outcome: Outcome = { ok: false, error: toPlainError(error, 'WORKFLOW_FAILED') }
     this.requestClose(outcome, job.input.seq)

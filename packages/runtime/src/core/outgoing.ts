@@ -13,6 +13,7 @@ import {
 } from '../protocol/index.ts'
 import { type EffectId, isEffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
+import { interceptSend } from './intercepted.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
 import type { Turn } from './turn.ts'
 
@@ -58,7 +59,11 @@ export function send(
       'LIMIT_REACHED',
       `one turn of ${instance.type}/${instance.id} sent ${INSTANCE_LIMITS.sends} inputs, the most there may be: spread them over several turns`,
     )
-  const bytes = encodeValue(payload)
+  const bytes = encodeValue(
+    instance.implementation.host?.send === undefined
+      ? payload
+      : interceptSend(instance, { target, inputKind, name, payload }),
+  )
   if (bytes.length > PAYLOAD_BYTES_MAX)
     throw new CarillonError(
       'PAYLOAD_TOO_LARGE',

@@ -12,8 +12,9 @@
  */
 import { type ActivityCall, callId } from '../activity/index.ts'
 import type { ActivityImplementations } from '../contract/activities.ts'
-import { withHost } from '../contract/host.ts'
+import { withHost, withInterceptors } from '../contract/host.ts'
 import { type Implementation, withTaskSecret } from '../contract/implement.ts'
+import type { Interceptors } from '../contract/interceptors.ts'
 import { askerOf, type Effect, installGuards, parseInput, parseSendId, sendIdOf, type TimerRow } from '../core/index.ts'
 import type {
   Bus,
@@ -87,6 +88,8 @@ export interface EngineOptions {
   readonly announces?: (patch: string) => boolean
   /** What payloads pass on their way out and in. The store is given as it is to be used, behind them or not. */
   readonly codecs?: PayloadCodecs | undefined
+  /** Around workflow code and activities. */
+  readonly interceptors?: Interceptors | undefined
 }
 
 /** Counted since the start. */
@@ -162,13 +165,16 @@ export class Engine {
     this.#options = options
     this.#limits = { ...ENGINE_LIMITS, ...options.limits }
     this.#reach = options.reach ?? noFailpoints
-    const { store, clock, logger, codecs } = options
+    const { store, clock, logger, codecs, interceptors } = options
     // Turns begin when nothing of the host waits in the microtask and tick queues: it would run within them (turn.ts, invariant 1).
     this.#turns = new Mutex(() => clock.yield())
     this.#caughtUp = new Promise((resolve) => (this.#reportCaughtUp = resolve))
     this.#runner = new ActivityRunner({
       implementations: new Map(
-        options.activities.map((activities) => [encodeToken(activities.contract.name), activities]),
+        options.activities.map((activities) => [
+          encodeToken(activities.contract.name),
+          withInterceptors(activities, interceptors),
+        ]),
       ),
       clock,
       logger,
@@ -195,7 +201,7 @@ export class Engine {
         encodeToken(implementation.contract.name) as string,
         withHost(
           options.taskSecret === undefined ? implementation : withTaskSecret(implementation, options.taskSecret),
-          { codecs },
+          { codecs, interceptors },
         ),
       ]),
     )

@@ -7,7 +7,17 @@ import { describe, expect, it } from 'vitest'
 import { compression, createCodecs, encryption } from '../codecs/index.ts'
 import { withHost } from '../contract/host.ts'
 import { digestOf, installGuards, statusOf } from '../core/index.ts'
-import { codeOf, type Context, defineWorkflow, type Firing, implement, type Implementation, type } from '../index.ts'
+import {
+  codeOf,
+  type Context,
+  defineInterceptors,
+  defineWorkflow,
+  type Firing,
+  implement,
+  type Implementation,
+  InputRejected,
+  type,
+} from '../index.ts'
 import type { Table, Write } from '../ports/index.ts'
 import {
   decodeValue,
@@ -320,6 +330,22 @@ const KEYS = [
   'clock.e',
   'clock.f',
 ] as const satisfies readonly InstanceKey[]
+/** They change payloads, refuse some, and let handlers go on a microtask later. */
+const interceptors = defineInterceptors({
+  workflow: [
+    {
+      async handle({ name, payload }, next) {
+        if (name === 'add' && payload === 13) throw new InputRejected('unlucky')
+        return await next(payload)
+      },
+    },
+    {
+      handle: ({ name, payload }, next) => next(name === 'add' && payload === 7 ? 8 : payload),
+      activity: async ({ payload }, next) => (payload === 5 ? 5 : next(payload)),
+      send: ({ kind, payload }, next) => next(kind === 'signal' && payload === 3 ? 4 : payload),
+    },
+  ],
+})
 const codecs = createCodecs([
   compression({ aboveBytes: 10 }),
   encryption({ keys: { k1: Buffer.alloc(32, 1) }, current: 'k1' }),
@@ -352,12 +378,15 @@ function nextBuildOf(build: Implementation): Implementation {
 const PATCH = 'later'
 let patchedTurns = 0
 const FIRST_BUILD = new Map<string, Implementation>([
-  ['entity', withHost(entity, { codecs })],
-  ['flow', withHost(flow, { codecs })],
-  ['clock', withHost(clock, { codecs })],
+  ['entity', entity],
+  ['flow', flow],
+  ['clock', clock],
 ])
 const NEXT_BUILD = new Map([...FIRST_BUILD].map(([name, build]) => [name, nextBuildOf(build)]))
 type Build = ReadonlyMap<string, Implementation>
+const HOSTED_BUILD: Build = new Map(
+  [...FIRST_BUILD].map(([name, build]) => [name, withHost(build, { codecs, interceptors })]),
+)
 const MAILBOX_FULL = Buffer.from('MAILBOX_FULL').toString('hex')
 const PARTITION = 0 as PartitionNumber
 /** Room between two inputs of a program, for repeats. */
@@ -494,8 +523,13 @@ const move: fc.Arbitrary<Move> = fc.record({
 })
 
 /** The inputs that a program of moves comes to: results and firings are those that the instances then wait for. */
-async function inputsOf(moves: readonly Move[], canForget = true, patchAt?: number): Promise<readonly Keyed[]> {
-  const fold = new Fold(new MemoryDisk(), patchAt === undefined ? FIRST_BUILD : NEXT_BUILD)
+async function inputsOf(
+  moves: readonly Move[],
+  canForget = true,
+  patchAt?: number,
+  build: Build = patchAt === undefined ? FIRST_BUILD : NEXT_BUILD,
+): Promise<readonly Keyed[]> {
+  const fold = new Fold(new MemoryDisk(), build)
   const inputs: Keyed[] = []
   let timeMs = 1_000_000
   const push = async (
@@ -742,13 +776,15 @@ describe('the fold', () => {
     expect(patchedTurns).toBeGreaterThan(100)
   })
 
-  it('G4: is the same over crashes where some inputs came through codecs', async () => {
+  it('G4: is the same over crashes where some inputs came through codecs, behind interceptors', async () => {
     let sealed = 0
     await fc.assert(
       fc.asyncProperty(moves, fc.nat(7), async (program, every) => {
-        const inputs = (await inputsOf(program)).map((keyed, at) => (at % 8 === every ? keyed : encoded(keyed)))
+        const inputs = (await inputsOf(program, true, undefined, HOSTED_BUILD)).map((keyed, at) =>
+          at % 8 === every ? keyed : encoded(keyed),
+        )
         sealed += inputs.filter(({ input }) => input.encoding.endsWith('aes-gcm')).length
-        const fold = new Fold()
+        const fold = new Fold(undefined, HOSTED_BUILD)
         for (const [at, keyed] of inputs.entries()) {
           await fold.apply(keyed)
           if (at % 3 === every % 3) await fold.commit()
@@ -757,7 +793,7 @@ describe('the fold', () => {
           const { position } = fold.partition
           for (const again of inputs.slice(0, at + 1)) if (again.input.seq > position) await fold.apply(again)
         }
-        expect(await fold.outcome()).toEqual(await foldOnce(inputs))
+        expect(await fold.outcome()).toEqual(await foldOnce(inputs, HOSTED_BUILD))
       }),
       { numRuns: 60 },
     )

@@ -15,6 +15,8 @@ export const HEADERS = {
   version: 'Carillon-Version',
   /** W3C trace context. */
   trace: 'traceparent',
+  /** Goes with it. */
+  traceState: 'tracestate',
   /** Taken as the input id when `Carillon-Id` is absent: what plain NATS producers already set. */
   natsId: 'Nats-Msg-Id',
   /** On dead letters: the code of the reason, and its text. */

@@ -9,6 +9,7 @@
  */
 import { withHost } from '../contract/host.ts'
 import type { Implementation } from '../contract/implement.ts'
+import type { Interceptors } from '../contract/interceptors.ts'
 import { digestOf, installGuards, parseInput, statusOf, type Suspension } from '../core/index.ts'
 import { Partition } from '../engine/partition.ts'
 import type { Resident } from '../engine/resident.ts'
@@ -35,6 +36,8 @@ export interface RefoldOptions {
   readonly id: string
   /** Those of the nodes; undefined for none. */
   readonly codecs?: PayloadCodecs | undefined
+  /** Those of the nodes: what they do to workflow code is part of the fold. */
+  readonly interceptors?: Interceptors | undefined
 }
 
 /** One input, and what the fold made of it. */
@@ -60,7 +63,7 @@ export class Refold {
   readonly #partition: Partition
   #resident: Resident | undefined
 
-  constructor({ subjects, implementation, id, codecs }: RefoldOptions) {
+  constructor({ subjects, implementation, id, codecs, interceptors }: RefoldOptions) {
     installGuards()
     const typeToken = encodeToken(implementation.contract.name, 'workflow type')
     const idToken = encodeToken(id, 'instance id')
@@ -69,7 +72,7 @@ export class Refold {
     this.#partition = new Partition({
       number: subjects.partitionOf(typeToken, idToken),
       store: this.#store,
-      implementations: new Map([[typeToken, withHost(implementation, { codecs })]]),
+      implementations: new Map([[typeToken, withHost(implementation, { codecs, interceptors })]]),
       sink: this.#sink,
       codecs,
     })

@@ -6,6 +6,7 @@
  */
 import type { ActivityImplementations } from '../contract/activities.ts'
 import type { Implementation } from '../contract/implement.ts'
+import type { Interceptors } from '../contract/interceptors.ts'
 import { CodecStore, Engine, type EngineLimits, type ReachFailpoint } from '../engine/index.ts'
 import { CarillonError } from '../errors.ts'
 import type { AppendOptions, Bus, Clock, Controls, InputLog, Logger, LogReader } from '../ports/index.ts'
@@ -52,6 +53,7 @@ export interface LifeOptions {
   readonly announces?: (patch: string) => boolean
   /** Null for none. */
   readonly codecs?: PayloadCodecs | null
+  readonly interceptors?: Interceptors | undefined
 }
 
 export interface SendOptions {
@@ -142,6 +144,7 @@ export class EngineWorld {
     reach,
     announces,
     codecs: given = this.codecs,
+    interceptors,
   }: LifeOptions): Promise<void> {
     const codecs = given ?? undefined
     const store = new MemoryStore({ disk: this.disk, ...(gate === undefined ? {} : { gate }) })
@@ -154,6 +157,7 @@ export class EngineWorld {
       implementations,
       activities,
       codecs,
+      interceptors,
       store: codecs?.encodesStore === true ? new CodecStore(store, codecs) : store,
       ...ports,
       onFailed: (error) => {

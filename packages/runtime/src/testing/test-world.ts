@@ -15,6 +15,7 @@ import type { Contract, ContractShape } from '../contract/contract.ts'
 import { type Duration, toMs } from '../contract/duration.ts'
 import type { Implementation } from '../contract/implement.ts'
 import type { CountGroup, GroupBy, InstanceFilter, InstanceRow } from '../contract/instance-filter.ts'
+import type { Interceptors } from '../contract/interceptors.ts'
 import { Random } from '../core/random.ts'
 import type { Failpoint } from '../engine/index.ts'
 import { CarillonError, fromErrorData, hasCode } from '../errors.ts'
@@ -58,6 +59,8 @@ export interface TestWorldOptions {
   readonly namespace?: string
   /** Patches that are active from the start; default: all that the workflows declare. An empty list tests what began before them. */
   readonly patches?: readonly string[]
+  /** Around workflow code and activities. Default: none. */
+  readonly interceptors?: Interceptors
   /** What payloads pass, of the engine as of the handles of this world. Default: none. */
   readonly codecs?: PayloadCodecs
   /** When the world begins, milliseconds since the epoch. */
@@ -419,9 +422,10 @@ export class TestWorld {
     const life: Life = { isOver: false }
     this.#life = life
     this.#isLive = false
-    const { workflows, activities = [], patches } = this.#options
+    const { workflows, activities = [], patches, interceptors } = this.#options
     await this.#world.open({
       implementations: workflows,
+      interceptors,
       ...(patches === undefined ? {} : { announces: (patch: string) => patches.includes(patch) }),
       activities: this.#activities.of(activities, life),
       reach: (point) => this.#reached(point, life),
