@@ -430,7 +430,7 @@ export const intercepting = defineInterceptors({
         return next(payload)
       },
       // @ts-expect-error -- an activity gives its result later
-      activity: ({ payload }, next) => String(next(payload)),
+      activity: () => 'now',
       send: ({ payload, to: { type, id } }, next) => next({ payload, type, id }),
     },
   ],
