@@ -25,7 +25,15 @@ export interface DoorRelayOptions {
   readonly log?: (line: string) => void
 }
 
-const PASSED = [HEADERS.id, HEADERS.encoding, HEADERS.reply, HEADERS.version, HEADERS.trace, HEADERS.natsId]
+const PASSED = [
+  HEADERS.id,
+  HEADERS.encoding,
+  HEADERS.reply,
+  HEADERS.version,
+  HEADERS.trace,
+  HEADERS.traceState,
+  HEADERS.natsId,
+]
 /** JetStream's codes: insufficient resources, and a bad request. */
 const BUSY = { code: 503, err_code: 10023 }
 const BAD_REQUEST = { code: 400, err_code: 10003 }

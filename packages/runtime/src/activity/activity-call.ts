@@ -10,6 +10,8 @@ export interface ActivityCall {
   readonly name: string
   readonly input: Uint8Array
   readonly options: ActivityOptions | undefined
+  /** The trace context of the input whose turn asked for it; undefined for none. */
+  readonly trace?: string | undefined
 }
 
 /** The name of a call for ever: `<type>.<id>/<seq>.<index>`, tokens as on the wire. */

@@ -21,6 +21,8 @@ export interface AttemptOptions {
   readonly policy: ActivityPolicy
   readonly clock: Clock
   readonly logger: Logger
+  /** The trace context that it belongs to. */
+  readonly trace: string | undefined
 }
 
 export class Attempt {
@@ -92,7 +94,7 @@ export class Attempt {
   }
 
   #context(): ActivityContext {
-    const { call, number, logger } = this.#options
+    const { call, number, logger, trace } = this.#options
     const signal = (): AbortSignal => this.#signal()
     const workflow = parseKey(call.key)
     let log: InstanceLog | undefined
@@ -100,6 +102,7 @@ export class Attempt {
       workflow,
       callId: callId(call.key, call.id),
       attempt: number,
+      trace,
       get signal() {
         return signal()
       },

@@ -17,6 +17,8 @@ export interface ActivityContext {
   /** Tells that the attempt is alive. */
   heartbeat(): void
   readonly log: InstanceLog
+  /** W3C trace context that the call belongs to: `<traceparent>`, or `<traceparent> <tracestate>`; undefined for none. */
+  readonly trace?: string | undefined
 }
 
 export type ActivityFunction = (input: unknown, ctx: ActivityContext) => unknown

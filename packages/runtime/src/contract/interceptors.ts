@@ -5,6 +5,7 @@
 import type { ActivityContext } from './activities.ts'
 import type { Context } from './context.ts'
 import type { ActivityOptions } from './contract.ts'
+import type { TurnTracer } from './turn-tracer.ts'
 
 /** A handler, or `run`, that is about to be called; or a signal that `receive` is about to give. */
 export interface HandlerCall {
@@ -70,6 +71,8 @@ const interceptors = Symbol.for('carillon.interceptors')
 export interface InterceptorsSpec {
   readonly workflow?: readonly WorkflowInterceptor[] | undefined
   readonly activity?: readonly ActivityInterceptor[] | undefined
+  /** What sees turns from outside, to trace them; `openTelemetry` of `@carillon/runtime/otel` makes one. */
+  readonly tracer?: TurnTracer | undefined
 }
 
 /** The interceptors of a node. `defineInterceptors` is the only maker. */
@@ -77,11 +80,12 @@ export interface Interceptors {
   readonly [interceptors]: true
   readonly workflow: readonly WorkflowInterceptor[]
   readonly activity: readonly ActivityInterceptor[]
+  readonly tracer: TurnTracer | undefined
 }
 
 /** Puts interceptors together, for `openNode` and `TestWorld.open`, or to be exported by a workflow file. */
-export function defineInterceptors({ workflow = [], activity = [] }: InterceptorsSpec): Interceptors {
-  return Object.freeze({ [interceptors]: true as const, workflow: [...workflow], activity: [...activity] })
+export function defineInterceptors({ workflow = [], activity = [], tracer }: InterceptorsSpec): Interceptors {
+  return Object.freeze({ [interceptors]: true as const, workflow: [...workflow], activity: [...activity], tracer })
 }
 
 /** Whether a value holds interceptors, whichever copy of this package made it. */
@@ -89,12 +93,13 @@ export function isInterceptors(value: unknown): value is Interceptors {
   return typeof value === 'object' && value !== null && interceptors in value
 }
 
-/** Several as one: those that come first are the outer ones. Undefined for none. */
+/** Several as one: those that come first are the outer ones, and the first tracer counts. Undefined for none. */
 export function joinInterceptors(all: readonly Interceptors[]): Interceptors | undefined {
   if (all.length < 2) return all[0]
   return defineInterceptors({
     workflow: all.flatMap(({ workflow }) => workflow),
     activity: all.flatMap(({ activity }) => activity),
+    tracer: all.find(({ tracer }) => tracer !== undefined)?.tracer,
   })
 }
 

@@ -15,6 +15,7 @@ import {
   type Subjects,
   type Token,
   checkInputId,
+  traceOf,
 } from '../protocol/index.ts'
 import type { LogMessage } from '../ports/index.ts'
 import { CarillonError, type ErrorData, toErrorData } from '../errors.ts'
@@ -52,7 +53,7 @@ export function parseInput(subjects: Subjects, message: LogMessage): ParsedInput
     encoding: (message.header(HEADERS.encoding) ?? 'json') as PayloadEncoding,
     payload: message.payload,
     reply: message.header(HEADERS.reply),
-    trace: message.header(HEADERS.trace),
+    trace: traceOf(message),
     version: message.header(HEADERS.version) ?? PROTOCOL_VERSION,
   }
   const reason = refusal(input)

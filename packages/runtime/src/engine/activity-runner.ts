@@ -34,6 +34,8 @@ export interface ActivityRunnerOptions {
   readonly logger: Logger
   readonly activitiesMax: number
   readonly activityQueueMax: number
+  /** The trace context that an attempt of the call belongs to. */
+  readonly traceOf: (call: ActivityCall) => string | undefined
   /** Takes the result of a call into the journal. Called once per call, unless it rejects. */
   readonly complete: (call: ActivityCall, outcome: Outcome) => Promise<void>
 }
@@ -171,7 +173,14 @@ export class ActivityRunner {
       )
     const policy = policyOf(type.contract.shape.activities?.[call.name], call.options)
     running.attempts += 1
-    running.attempt = new Attempt({ call, number: running.attempts, policy, clock, logger })
+    running.attempt = new Attempt({
+      call,
+      number: running.attempts,
+      policy,
+      clock,
+      logger,
+      trace: this.#options.traceOf(call),
+    })
     try {
       return { policy, value: { ok: true, value: await running.attempt.run(type, fn) } }
     } catch (error) {

@@ -57,6 +57,7 @@ import { PendingEffects } from './pending-effects.ts'
 import { RpcService } from './rpc-service.ts'
 import { answerThroughCodecs } from './sealed-rpc.ts'
 import { TimerService } from './timer-service.ts'
+import { TurnTracing } from './turn-tracing.ts'
 
 /** So often the position of every partition is saved: idle ones would else be read again from far back. */
 const POSITIONS_EVERY_MS = 4000
@@ -128,6 +129,7 @@ export class Engine {
   readonly #runner: ActivityRunner
   readonly #timers: TimerService
   readonly #rpc: RpcService
+  readonly #tracing: TurnTracing
   readonly #tasks = new Set<Promise<unknown>>()
   readonly counts: EngineCounts = {
     applied: 0,
@@ -166,6 +168,7 @@ export class Engine {
     this.#limits = { ...ENGINE_LIMITS, ...options.limits }
     this.#reach = options.reach ?? noFailpoints
     const { store, clock, logger, codecs, interceptors } = options
+    this.#tracing = new TurnTracing(interceptors?.tracer)
     // Turns begin when nothing of the host waits in the microtask and tick queues: it would run within them (turn.ts, invariant 1).
     this.#turns = new Mutex(() => clock.yield())
     this.#caughtUp = new Promise((resolve) => (this.#reportCaughtUp = resolve))
@@ -180,6 +183,7 @@ export class Engine {
       logger,
       activitiesMax: this.#limits.activitiesMax,
       activityQueueMax: this.#limits.activityQueueMax,
+      traceOf: ({ key, id, trace }) => this.#tracing.of(key, id, trace),
       complete: (call, outcome) => this.#storeResult(call, outcome),
     })
     this.#timers = new TimerService({
@@ -256,6 +260,7 @@ export class Engine {
     const positions = [...this.#partitions.values()].map((partition) => partition.position)
     checkJournal(store, bounds, positions)
     await rememberJournal(store, bounds)
+    this.#tracing.begin(bounds.identity)
     this.#phase = 'running'
     this.#readSeq = Math.min(...positions)
     this.#catchUpSeq = bounds.lastSeq
@@ -502,13 +507,17 @@ export class Engine {
 
   async #storeSend(
     partition: PartitionNumber,
-    { key, id, target, inputKind, name, payload }: OutgoingSend,
+    { key, id, target, inputKind, name, payload, trace }: OutgoingSend,
   ): Promise<void> {
     const { subjects, codecs } = this.#options
     const token = name === '' ? undefined : encodeToken(name)
     const subject = subjects.logOfKey(subjects.partitionOfKey(target), target, inputKind, token)
     const encoded = encodeForInput(codecs, payload, target, inputKind, name)
-    const headers: Record<string, string> = { [HEADERS.id]: sendIdOf(key, id), ...encoded.headers }
+    const headers: Record<string, string> = {
+      [HEADERS.id]: sendIdOf(key, id),
+      ...encoded.headers,
+      ...this.#tracing.headersOf(key, id, trace),
+    }
     if (inputKind === 'update') headers[HEADERS.reply] = askerOf(key, id)
     await this.#append(subject, headers, encoded.payload)
     this.#partitions.get(partition)?.effectDone(key, id)
@@ -527,12 +536,13 @@ export class Engine {
     this.#planCommit()
   }
 
-  async #storeResult({ key, id, name }: ActivityCall, outcome: Outcome): Promise<void> {
+  async #storeResult({ key, id, name, trace }: ActivityCall, outcome: Outcome): Promise<void> {
     const [type = '', instance = ''] = key.split('.')
     const subject = this.#options.subjects.log(type as never, instance as never, 'activity', encodeToken(name))
     const plain = encodeValue({ effect: id, outcome })
     const { payload, headers } = encodeForInput(this.#options.codecs, plain, key, 'activity', name)
-    await this.#append(subject, { [HEADERS.id]: `${id}:result`, ...headers }, payload)
+    const traced = this.#tracing.headersOf(key, id, trace)
+    await this.#append(subject, { [HEADERS.id]: `${id}:result`, ...headers, ...traced }, payload)
   }
 
   async #storeFiring(partition: PartitionNumber, { key, effect, dueMs }: TimerRow, name: string): Promise<void> {
@@ -592,6 +602,7 @@ export class Engine {
           ),
         ),
       count: (what) => (this.counts[what] += 1),
+      applied: this.#tracing.applied,
     }
   }
 

@@ -25,6 +25,7 @@ import {
   replyTo,
   timerKey,
   toPlainError,
+  type TurnResult,
   withActivePatches,
 } from '../core/index.ts'
 import { CarillonError, type ErrorData } from '../errors.ts'
@@ -45,6 +46,7 @@ import { type DeadLetter, decodePending, encodePending, type OutgoingSend } from
 import { PartitionPatches } from './partition-patches.ts'
 import { Resident } from './resident.ts'
 import { StatusCounts } from './status-counts.ts'
+import { hostNowMs } from './turn-tracing.ts'
 
 /** Where a partition's effects go once it is not muted. Calls come in the order of the effects. */
 export interface PartitionSink {
@@ -59,6 +61,8 @@ export interface PartitionSink {
   closed(key: InstanceKey): void
   suspended(key: InstanceKey, seq: number, error: ErrorData): void
   count(what: 'applied' | 'duplicate' | 'ignored' | 'dead' | 'suspended'): void
+  /** Told of each turn when it is over, before its effects; undefined where nobody wants to hear. */
+  readonly applied?: ((key: InstanceKey, input: Input, result: TurnResult, startMs: number) => void) | undefined
 }
 
 export interface PartitionOptions {
@@ -271,16 +275,29 @@ export class Partition {
   }
 
   #turn(resident: Resident, input: Input): void | Promise<void> {
-    const result = applyInput(resident.instance, input)
+    const result = this.#run(resident, input)
     if (result instanceof Promise) return result.then((settled) => this.#endTurn(resident, input, settled))
     return this.#endTurn(resident, input, result)
+  }
+
+  /** One turn, told to whoever traces turns; while muted, to nobody. */
+  #run(resident: Resident, input: Input): ReturnType<typeof applyInput> {
+    const { applied } = this.#sink
+    if (applied === undefined || this.#muted) return applyInput(resident.instance, input)
+    const startMs = hostNowMs()
+    const result = applyInput(resident.instance, input)
+    const tell = (settled: TurnResult): TurnResult => {
+      applied(resident.key, input, settled, startMs)
+      return settled
+    }
+    return result instanceof Promise ? result.then(tell) : tell(result)
   }
 
   #endTurn(resident: Resident, input: Input, result: Awaited<ReturnType<typeof applyInput>>): void | Promise<void> {
     if (result.kind === 'poisoned') return this.#poisoned(resident, input, result.error)
     resident.uncommitted.push(input)
     this.#sink.count('applied')
-    for (const effect of result.effects) this.#take(resident.key, effect)
+    for (const effect of result.effects) this.#take(resident.key, effect, input.trace)
   }
 
   /** The turn went wrong: the instance is made anew without it and stands in front of it. */
@@ -315,12 +332,12 @@ export class Partition {
     for (const input of parked) {
       if (resident.suspension !== undefined) break
       // It is among the uncommitted or in the tail already: it must not be counted twice.
-      const result = await applyInput(resident.instance, input)
+      const result = await this.#run(resident, input)
       if (result.kind === 'poisoned') {
         resident.suspend(input.seq, result.error)
         await resident.rebuild(this.#store)
         this.#sink.suspended(resident.key, input.seq, toPlainError(result.error, 'HANDLER_FAILED'))
-      } else for (const effect of result.effects) this.#take(resident.key, effect)
+      } else for (const effect of result.effects) this.#take(resident.key, effect, input.trace)
     }
     if (resident.suspension !== undefined) return this.#park(resident, command)
     return this.#turn(resident, command)
@@ -344,14 +361,15 @@ export class Partition {
 
   #refuse(key: InstanceKey, input: Input, reason: ErrorData): void {
     const answer = answerTo(input, { ok: false, error: reason }, () => `${input.seq}.1`)
-    if (answer !== undefined) this.#send({ ...answer, key })
+    const { trace } = input
+    if (answer !== undefined) this.#send({ ...answer, key, trace })
     else if (input.reply !== undefined)
       this.#sink.reply(
         replyTo(input.reply, { seq: input.seq, duplicate: false, outcome: { ok: false, error: reason } }, input, key),
       )
     this.#bury(key, { kind: 'dead', id: `${input.seq}.0`, input, reason }, undefined)
     const result = refusedChild(key, input, reason, `${input.seq}.1`, this.#codecs)
-    if (result !== undefined) this.#send({ ...result, key })
+    if (result !== undefined) this.#send({ ...result, key, trace })
   }
 
   #bury(key: InstanceKey | undefined, effect: Effect & { readonly kind: 'dead' }, subject: string | undefined): void {
@@ -366,7 +384,7 @@ export class Partition {
     if (!this.#muted) this.#sink.send(this.number, send)
   }
 
-  #take(key: InstanceKey, effect: Effect): void {
+  #take(key: InstanceKey, effect: Effect, trace: string | undefined): void {
     switch (effect.kind) {
       case 'activity': {
         const call: ActivityCall = {
@@ -376,6 +394,7 @@ export class Partition {
           name: effect.name,
           input: effect.input,
           options: effect.options,
+          trace,
         }
         this.#write({ table: 'effect', key: effectKey(this.number, effect.id, key), value: encodePending(call) })
         if (!this.#muted) this.#sink.activity(this.number, call)
@@ -398,7 +417,7 @@ export class Partition {
         if (!this.#muted) this.#sink.timerDone(this.number, key, effect.id)
         return
       case 'send':
-        return this.#send({ ...effect, key })
+        return this.#send(trace === undefined ? { ...effect, key } : { ...effect, key, trace })
       case 'dead':
         return this.#bury(key, effect, undefined)
       case 'reply':

@@ -27,15 +27,34 @@ export interface OutgoingSend {
   readonly inputKind: InputKind
   readonly name: string
   readonly payload: Uint8Array
+  /** The trace context of the input whose turn asked for it; undefined for none. */
+  readonly trace?: string | undefined
 }
 
 export type PendingEffect = ActivityCall | DeadLetter | OutgoingSend
 
 export function encodePending(effect: PendingEffect): Uint8Array {
   if (effect.kind === 'activity')
-    return encodeValue([0, effect.key, effect.id, effect.name, effect.input, effect.options ?? null])
+    return encodeValue([
+      0,
+      effect.key,
+      effect.id,
+      effect.name,
+      effect.input,
+      effect.options ?? null,
+      ...traceOf(effect),
+    ])
   if (effect.kind === 'send')
-    return encodeValue([2, effect.key, effect.id, effect.target, effect.inputKind, effect.name, effect.payload])
+    return encodeValue([
+      2,
+      effect.key,
+      effect.id,
+      effect.target,
+      effect.inputKind,
+      effect.name,
+      effect.payload,
+      ...traceOf(effect),
+    ])
   return encodeValue([
     1,
     effect.key ?? null,
@@ -48,11 +67,19 @@ export function encodePending(effect: PendingEffect): Uint8Array {
 
 export function decodePending(bytes: Uint8Array): PendingEffect {
   const flat = decodeValue(bytes) as
-    | [0, InstanceKey, EffectId, string, Uint8Array, ActivityOptions | null]
+    | [0, InstanceKey, EffectId, string, Uint8Array, ActivityOptions | null, string?]
     | [1, InstanceKey | null, EffectId, Uint8Array, string | null, ErrorData]
-    | [2, InstanceKey, EffectId, InstanceKey, InputKind, string, Uint8Array]
+    | [2, InstanceKey, EffectId, InstanceKey, InputKind, string, Uint8Array, string?]
   if (flat[0] === 0)
-    return { kind: 'activity', key: flat[1], id: flat[2], name: flat[3], input: flat[4], options: flat[5] ?? undefined }
+    return {
+      kind: 'activity',
+      key: flat[1],
+      id: flat[2],
+      name: flat[3],
+      input: flat[4],
+      options: flat[5] ?? undefined,
+      ...traced(flat[6]),
+    }
   if (flat[0] === 2)
     return {
       kind: 'send',
@@ -62,6 +89,7 @@ export function decodePending(bytes: Uint8Array): PendingEffect {
       inputKind: flat[4],
       name: flat[5],
       payload: flat[6],
+      ...traced(flat[7]),
     }
   return {
     kind: 'dead',
@@ -71,4 +99,13 @@ export function decodePending(bytes: Uint8Array): PendingEffect {
     subject: flat[4] ?? undefined,
     reason: flat[5],
   }
+}
+
+/** Most have none, and take no room for it. */
+function traceOf({ trace }: { readonly trace?: string | undefined }): string[] {
+  return trace === undefined ? [] : [trace]
+}
+
+function traced(trace: string | undefined): { readonly trace?: string } {
+  return trace === undefined ? {} : { trace }
 }

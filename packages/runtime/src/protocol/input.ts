@@ -45,6 +45,7 @@ export interface Input {
   readonly payload: Uint8Array
   /** Inbox that waits for the outcome. */
   readonly reply: string | undefined
+  /** W3C trace context, as trace.ts joins it. */
   readonly trace: string | undefined
   /** The version of the payload's schema; an instance that meets one it does not know is suspended, never guessed at. */
   readonly version: string
