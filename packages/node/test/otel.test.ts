@@ -7,7 +7,7 @@ import { type CarillonNode, openNode } from '@carillon/node'
 import { defineWorkflow, implement, implementActivities, type } from '@carillon/runtime'
 import { openTelemetry, TurnIds } from '@carillon/runtime/otel'
 import { silentLogger } from '@carillon/runtime/ports'
-import { context, ROOT_CONTEXT, trace } from '@opentelemetry/api'
+import { context, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import {
   BasicTracerProvider,
@@ -105,12 +105,14 @@ describe('OpenTelemetry over a node', () => {
       .toEqual(['a bell charged'])
 
     const [sent, turn] = spans('signal place')
-    const activity = spans('activity charge').find((span) => span.status.code === 0 && span.kind === 0)
+    const activity = spans('activity charge').find(
+      (span) => span.status.code === SpanStatusCode.UNSET && span.kind === SpanKind.INTERNAL,
+    )
     const [booked] = spans('signal booked')
     expect(parentOf(sent)).toBe(idOf(request as never as ReadableSpan))
     expect(parentOf(turn)).toBe(idOf(sent))
     expect(parentOf(activity)).toBe(idOf(turn))
-    const result = spans('activity charge').find((span) => span.kind !== 0)
+    const result = spans('activity charge').find((span) => span.kind === SpanKind.CONSUMER)
     expect(parentOf(booked)).toBe(idOf(result))
     for (const span of [sent, turn, activity, result, booked]) expect(span?.spanContext().traceId).toBe(traceId)
     // The restart has folded the signal again, and told nobody.
