@@ -168,6 +168,9 @@ describe('a cluster with codecs', () => {
         ...codecs,
       ])
       expect(states.stdout).toContain('= {"pages":["typed"]}')
+      const replay = ['replay', '--type', 'diary', '--id', 'cli', '--workflows', folder.file('diary.ts')]
+      expect(await runCli([...replay, ...codecs])).toMatchObject({ code: 0 })
+      expect(await runCli([...replay, '--servers', server.url])).toMatchObject({ code: 1 })
       const blind = await runCli(['history', 'diary', 'cli', '--servers', server.url])
       expect(blind.stdout).not.toContain('typed')
     } finally {

@@ -69,7 +69,7 @@ Examples:
         const { namespace, partitions } = carillon.journal.subjects
         const builds: BuildProcess[] = []
         const open = async (files: readonly string[]): Promise<BuildProcess> => {
-          const build = await BuildProcess.open(files, namespace, partitions)
+          const build = await BuildProcess.open(files, namespace, partitions, flags.codecs)
           builds.push(build)
           return build
         }

@@ -2,7 +2,6 @@
  * Whether the results in the journal are those of what a build asks for: the journal has no list of effects, but each result names the effect that it
  * is of.
  */
-import { decodePayload, type Encoding } from '@carillon/runtime/protocol'
 import type { RefoldEffect, RefoldStep } from '@carillon/runtime/replay'
 
 /** Effects of one instance that are remembered: a result may come late, and twice. */
@@ -32,11 +31,11 @@ export class AskedEffects {
     }
   }
 
-  /** Why a result does not fit; undefined when it does, or is none. */
-  mismatch({ kind, name }: RefoldStep, payload: Uint8Array, encoding: string | undefined): string | undefined {
+  /** Why a result does not fit; undefined when it does, or is none. `payload` is that of the input, decoded; undefined where it cannot be. */
+  mismatch({ kind, name }: RefoldStep, payload: unknown): string | undefined {
     const expected = ASKED_BY_KIND[kind]
     if (expected === undefined) return undefined
-    const id = effectOf(payload, encoding)
+    const id = effectOf(payload)
     if (id === undefined) return undefined
     const asked = this.#asked.get(id)
     const result = `the journal has the result of ${expected === 'send' ? kind : `${kind} ${name}`} for the effect ${id}`
@@ -46,11 +45,7 @@ export class AskedEffects {
   }
 }
 
-function effectOf(payload: Uint8Array, encoding: string | undefined): string | undefined {
-  try {
-    const { effect } = decodePayload(payload, (encoding ?? 'json') as Encoding) as { readonly effect?: unknown }
-    return typeof effect === 'string' ? effect : undefined
-  } catch {
-    return undefined
-  }
+function effectOf(payload: unknown): string | undefined {
+  if (typeof payload !== 'object' || payload === null || !('effect' in payload)) return undefined
+  return typeof payload.effect === 'string' ? payload.effect : undefined
 }

@@ -36,7 +36,12 @@ export class BuildProcess {
   }
 
   /** @throws CONFIG_INVALID, INVALID_DEFINITION as `loadWorkflows`. */
-  static async open(files: readonly string[], namespace: string, partitions: number): Promise<BuildProcess> {
+  static async open(
+    files: readonly string[],
+    namespace: string,
+    partitions: number,
+    codecs: string | undefined,
+  ): Promise<BuildProcess> {
     const child = fork(WORKER, {
       serialization: 'advanced',
       // Whatever the modules print must not stand between the results.
@@ -44,7 +49,7 @@ export class BuildProcess {
     })
     const build = new BuildProcess(child, files)
     try {
-      build.#types = (await build.#ask({ op: 'load', files, namespace, partitions })) as readonly BuildType[]
+      build.#types = (await build.#ask({ op: 'load', files, namespace, partitions, codecs })) as readonly BuildType[]
       return build
     } catch (error) {
       await build.close()

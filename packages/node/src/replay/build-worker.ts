@@ -7,15 +7,33 @@ import { createHash } from 'node:crypto'
 import { CarillonError, type ErrorData, type Implementation, toErrorData } from '@carillon/runtime'
 import { emptyData, Instance, migrateState } from '@carillon/runtime/core'
 import type { LogMessage } from '@carillon/runtime/ports'
-import { encodeCanonical, encodeToken, HEADERS, Subjects } from '@carillon/runtime/protocol'
-import { Refold } from '@carillon/runtime/replay'
+import {
+  decodeEncoded,
+  encodeCanonical,
+  encodeToken,
+  HEADERS,
+  isPayloadEncoding,
+  type PayloadCodecs,
+  placeOfInput,
+  Subjects,
+} from '@carillon/runtime/protocol'
+import { Refold, type RefoldStep } from '@carillon/runtime/replay'
 
+import { loadCodecs } from '../load-codecs.ts'
 import { loadWorkflows } from '../load-workflows.ts'
+import type { Workflows } from '../node.ts'
 import { AskedEffects } from './asked-effects.ts'
 import type { BuildComparison, BuildLook, BuildStep, BuildType, PlainMessage } from './build-messages.ts'
 
 export type BuildRequest =
-  | { readonly op: 'load'; readonly files: readonly string[]; readonly namespace: string; readonly partitions: number }
+  | {
+      readonly op: 'load'
+      readonly files: readonly string[]
+      readonly namespace: string
+      readonly partitions: number
+      /** The file of the codecs; undefined for none. */
+      readonly codecs: string | undefined
+    }
   /** Begins with an instance; the one before it is forgotten. */
   | { readonly op: 'begin'; readonly type: string; readonly id: string; readonly hashesStates: boolean }
   | { readonly op: 'fold'; readonly messages: readonly PlainMessage[] }
@@ -35,7 +53,8 @@ interface Folding {
 }
 
 let subjects = new Subjects('none', 1)
-let implementations: readonly Implementation[] = []
+let workflows: Workflows = { implementations: [], activities: [] }
+let codecs: PayloadCodecs | undefined
 let folding: Folding | undefined
 
 process.on('message', (request: BuildRequest) => {
@@ -65,10 +84,12 @@ async function load({
   files,
   namespace,
   partitions,
+  codecs: codecsFile,
 }: BuildRequest & { readonly op: 'load' }): Promise<readonly BuildType[]> {
   subjects = new Subjects(namespace, partitions)
-  implementations = (await loadWorkflows(files)).implementations
-  return implementations.map(({ contract, version, patches }) => ({
+  codecs = codecsFile === undefined ? undefined : await loadCodecs(codecsFile)
+  workflows = await loadWorkflows(files)
+  return workflows.implementations.map(({ contract, version, patches }) => ({
     name: contract.name,
     version,
     patches: [...(patches ?? [])],
@@ -76,12 +97,13 @@ async function load({
 }
 
 function begin({ type, id, hashesStates }: BuildRequest & { readonly op: 'begin' }): void {
+  const { implementations, interceptors } = workflows
   const implementation = implementations.find(({ contract }) => contract.name === type)
   if (implementation === undefined)
     throw new CarillonError('UNKNOWN_TYPE', `this build implements no type ${type}: pass its file, or another --type`)
   folding = {
     implementation,
-    fold: new Refold({ subjects, implementation, id }),
+    fold: new Refold({ subjects, implementation, id, codecs, interceptors }),
     asked: new AskedEffects(),
     hashesStates,
   }
@@ -95,10 +117,22 @@ async function fold(messages: readonly PlainMessage[]): Promise<readonly BuildSt
     if (step === undefined) continue
     asked.add(step.effects)
     const isSettled = step.outcome !== 'parked' && step.outcome !== 'suspended'
-    const mismatch = isSettled ? asked.mismatch(step, message.payload, message.headers[HEADERS.encoding]) : undefined
+    const mismatch = isSettled ? asked.mismatch(step, payloadOf(refold, step, message)) : undefined
     steps.push({ ...step, mismatch, stateHash: hashesStates ? hashOf(refold.state()) : '' })
   }
   return steps
+}
+
+/** Undefined when it cannot be read: then the fold has said so. */
+function payloadOf({ key }: Refold, { kind, name }: RefoldStep, { payload, headers }: PlainMessage): unknown {
+  const encoding = headers[HEADERS.encoding] ?? 'json'
+  try {
+    return isPayloadEncoding(encoding)
+      ? decodeEncoded(codecs, payload, encoding, placeOfInput(key, kind, name))
+      : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function look(): BuildLook {
