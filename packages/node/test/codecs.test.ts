@@ -56,7 +56,7 @@ export const Diary = defineWorkflow('diary', { updates: { add: { input: type<str
 export default implement(Diary, {
   startOnSignal: true,
   state: () => ({ pages: [] as string[] }),
-  updates: { add(ctx, text) { ctx.state.pages.push(text); return text } },
+  updates: { add(ctx, text) { ctx.state.pages.push(text); return 'added ' + text } },
 })
 `
 
