@@ -4,19 +4,19 @@ import type { AttributeKindOf, AttributeNames, AttributesOf } from './attributes
 import type { Contract, ContractShape } from './contract.ts'
 
 interface IsSet {
-  readonly isSet?: boolean
+  readonly isSet?: boolean | undefined
 }
 interface AnyOf<Value> {
-  readonly anyOf?: readonly Value[]
+  readonly anyOf?: readonly Value[] | undefined
 }
 interface Bounds<Value> {
-  readonly atLeast?: Value
-  readonly above?: Value
-  readonly atMost?: Value
-  readonly below?: Value
+  readonly atLeast?: Value | undefined
+  readonly above?: Value | undefined
+  readonly atMost?: Value | undefined
+  readonly below?: Value | undefined
 }
 interface StartsWith {
-  readonly startsWith?: string
+  readonly startsWith?: string | undefined
 }
 
 /** What an attribute of each kind may be asked for: a value, or conditions that must all hold. Of several texts, one must be as asked. */
