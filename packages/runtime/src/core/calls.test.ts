@@ -128,7 +128,7 @@ describe('an update of another instance', () => {
     const bench = new InstanceBench(buyer)
     await bench.signal('buy', 3)
     const restored = decodeData(encodeData(bench.instance.data), 10_000, () => new Uint8Array(0))
-    expect([...restored.calls]).toEqual(['1.0'])
+    expect([...restored.calls]).toEqual([['1.0', 'reserve']])
   })
 })
 

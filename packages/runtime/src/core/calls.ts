@@ -18,6 +18,7 @@ import {
   PAYLOAD_BYTES_MAX,
   quote,
 } from '../protocol/index.ts'
+import { checkResult, checkUnasked } from './check-result.ts'
 import { type Effect, type EffectId, isEffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
@@ -57,7 +58,7 @@ export function call(
   validate(updates[name]?.input, input, `the update ${name} of ${contract.name}`)
   const id = instance.requireTurn().nextEffectId()
   send(instance, { target, inputKind: 'update', name, payload: input }, id)
-  calls.add(id)
+  calls.set(id, name)
   // Scopes do not reach it: what was asked of another instance is not taken back.
   return instance.waits.forEffect(id, undefined)
 }
@@ -80,7 +81,13 @@ export function stepAnswer(instance: Instance, input: Input): void {
   const parsed = parsePayload(() => parseResult(payloadOf(instance, input)))
   if (!parsed.ok) return ignoreMalformed(instance, input, parsed.error)
   const { effect, outcome } = parsed.value
-  if (!instance.data.calls.delete(effect)) return instance.emit({ kind: 'ignored', input })
+  const asked = instance.data.calls.get(effect)
+  if (asked === undefined) {
+    checkUnasked(instance, input, effect)
+    return instance.emit({ kind: 'ignored', input })
+  }
+  checkResult(instance, input, effect, asked)
+  instance.data.calls.delete(effect)
   instance.settleWait(effect, outcome, 'UPDATE_FAILED')
 }
 

@@ -56,8 +56,8 @@ export interface InstanceData {
   activities: Map<EffectId, string>
   /** Signals that no handler takes, in order, until `receive`. */
   mailbox: Input[]
-  /** Updates of others whose answer has not come. */
-  calls: Set<EffectId>
+  /** Updates of others whose answer has not come, with their names. */
+  calls: Map<EffectId, string>
   /** Children whose result has not come. */
   children: Map<EffectId, OpenChild>
   parent: ParentLink | undefined
@@ -81,7 +81,7 @@ export function emptyData(knownIdsMax: number): InstanceData {
     sleeps: new Map(),
     activities: new Map(),
     mailbox: [],
-    calls: new Set(),
+    calls: new Map(),
     children: new Map(),
     parent: undefined,
     attributes: undefined,

@@ -86,7 +86,7 @@ type FlatRenewal = [input: [] | [unknown], mark: number, behind: FlatInput[]]
 type FlatFamily = [
   children: [effect: EffectId, key: InstanceKey, abandon: boolean][],
   parent?: [] | [key: InstanceKey, effect: EffectId],
-  calls?: EffectId[],
+  calls?: [effect: EffectId, name: string][],
 ]
 type FlatKnown = [first: number, next: number, head: Uint8Array, waiting: KnownHead['waiting']]
 type FlatInput = [
@@ -275,7 +275,7 @@ function unflattenFamily(family: FlatFamily = [[]]): Pick<InstanceData, 'childre
       ]),
     ),
     parent: key === undefined || effect === undefined ? undefined : { key, effect },
-    calls: new Set(calls),
+    calls: new Map(calls),
   }
 }
 

@@ -57,7 +57,7 @@ export function renew(instance: Instance, input: unknown, state: unknown, behind
   data.activities = new Map()
   data.sleeps = new Map()
   // Answers to the life before find nobody. Children stay: they belong to the instance.
-  data.calls = new Set()
+  data.calls = new Map()
   data.state = state
   data.stateVersion = instance.implementation.version
   instance.base = capture(instance, { input, mark: turn.mark(), behind })
@@ -87,7 +87,7 @@ function capture(instance: Instance, renewal: Renewal): Base {
       timers: new Map(data.timers),
       sleeps: new Map(),
       activities: new Map(),
-      calls: new Set(),
+      calls: new Map(),
       children: new Map(data.children),
       mailbox: [...data.mailbox],
       renewal: { ...renewal, input: copyValue(renewal.input) },

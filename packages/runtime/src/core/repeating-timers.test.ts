@@ -70,8 +70,8 @@ async function fire(bench: InstanceBench, atMs?: number, name = 'tick'): Promise
 
 /** Ends the activity that has been called for the longest. */
 async function endCall(bench: InstanceBench): Promise<void> {
-  const [effect] = bench.instance.data.activities.keys()
-  await bench.send('activity', 'x', { effect, outcome: { ok: true } }, { timeMs: bench.instance.data.timeMs })
+  const [effect = ''] = bench.instance.data.activities.keys()
+  await bench.result(effect, undefined, { timeMs: bench.instance.data.timeMs })
 }
 
 const due = (bench: InstanceBench, name = 'tick'): number | undefined => bench.instance.data.timers.get(name)?.dueMs

@@ -195,7 +195,7 @@ function close(instance: Instance, outcome: Outcome): void {
   tellParent(instance, data.parent, outcome)
   letGoOfChildren(instance)
   data.parent = undefined
-  data.calls = new Set()
+  data.calls = new Map()
   data.mailbox = []
   data.activities = new Map()
   data.timers = new Map()

@@ -558,7 +558,7 @@ async function inputsOf(
     const inputId = id === undefined ? undefined : `id-${id}`
     const data = (await fold.partition.find(key))?.instance.data
     const activity = [...(data?.activities.keys() ?? [])][argument % 3]
-    const call = [...(data?.calls ?? [])][argument % 3]
+    const call = [...(data?.calls.keys() ?? [])][argument % 3]
     const child = [...(data?.children.keys() ?? [])][argument % 3]
     const isKept = data?.phase.kind === 'closed' && !canForget
     const isClock = typeTokenOf(key) === 'clock'
@@ -595,7 +595,10 @@ async function inputsOf(
       const outcome =
         what % 2 === 0 ? { ok: false, error: { code: 'TERMINATED', message: 'no' } } : { ok: true, value: argument }
       childResults += 1
-      await push(key, 'child', 'flow', { effect: child, outcome }, `child/${child}`)
+      const asked = data?.children.get(child)?.key ?? key
+      // Now and then of another type: code that has changed.
+      const name = argument === 30 ? 'other' : parseKey(asked).type
+      await push(key, 'child', name, { effect: child, outcome }, `child/${child}`)
     } else if (what < 53) await push(key, 'admin', 'resume', undefined)
     else if (what === 53) {
       if (argument % 2 === 0) await push(key, 'admin', 'terminate', { reason: 'enough' }, inputId)

@@ -1,6 +1,14 @@
 /** Drives one instance by hand, for transcripts: inputs in, states and effects out. */
 import type { Implementation } from '../contract/implement.ts'
-import { applyInput, digestOf, type Effect, Instance, type InstanceData, type TurnResult } from '../core/index.ts'
+import {
+  applyInput,
+  digestOf,
+  type Effect,
+  type EffectId,
+  Instance,
+  type InstanceData,
+  type TurnResult,
+} from '../core/index.ts'
 import { encodeValue, type Input, type InputKind } from '../protocol/index.ts'
 
 /** The time of an input when none is given: its sequence in milliseconds behind this. */
@@ -45,8 +53,9 @@ export class InstanceBench {
   }
 
   /** The result of the activity that the turn at `seq` asked for with this index. */
-  result(effect: string, value?: unknown): Promise<TurnResult> {
-    return this.send('activity', 'x', { effect, outcome: { ok: true, value } })
+  result(effect: string, value?: unknown, more: Partial<Input> = {}): Promise<TurnResult> {
+    const name = this.instance.data.activities.get(effect as EffectId) ?? 'x'
+    return this.send('activity', name, { effect, outcome: { ok: true, value } }, more)
   }
 
   fire(effect: string, dueMs: number, timeMs = dueMs): Promise<TurnResult> {
