@@ -304,3 +304,41 @@ describe('an instance of a type that nobody runs', () => {
     await world.stop()
   })
 })
+
+describe('code that changed under a handler that waits', () => {
+  const Payment = defineWorkflow('payment', {
+    signals: { go: type<void>() },
+    queries: { log: { output: type<string[]>() } },
+    activities: { charge: { output: type<string>() }, refund: { output: type<string>() } },
+  })
+  const payment = (name: 'charge' | 'refund') =>
+    implement(Payment, {
+      startOnSignal: true,
+      state: () => ({ log: [] as string[] }),
+      on: { go: async (ctx) => void ctx.state.log.push(await ctx.activities[name]()) },
+      queries: { log: ({ log }) => [...log] },
+    })
+
+  it('is suspended at the result of what the code before it asked for, and goes on with that code', async () => {
+    let charge: (receipt: string) => void = () => {}
+    const called = new Promise<string>((resolve) => (charge = resolve))
+    const activities = [implementActivities(Payment, { charge: () => called, refund: () => 'refunded' })]
+    const world = new EngineWorld()
+    await world.start({ implementations: [payment('charge')], activities })
+    world.send('payment', 'a', 'signal', 'go')
+    await world.settled()
+    await world.crash()
+    await world.start({ implementations: [payment('refund')], activities })
+    charge('charged')
+    await world.settled()
+    expect(await world.describe('payment', 'a')).toMatchObject({
+      status: 'suspended',
+      suspended: { seq: 2, error: { code: 'NONDETERMINISTIC' } },
+    })
+    await world.crash()
+    await world.start({ implementations: [payment('charge')], activities })
+    world.send('payment', 'a', 'admin', 'resume')
+    await world.settled()
+    expect(await world.ask({ op: 'query', key: keyOf('payment', 'a'), name: 'log', minSeq: 0 })).toEqual(['charged'])
+  })
+})
