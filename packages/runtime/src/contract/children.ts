@@ -3,8 +3,11 @@ import type { Contract, ContractShape } from './contract.ts'
 import type { StartValue, WorkflowSender } from './outgoing.ts'
 import type { OutputOf } from './schema.ts'
 
-/** What becomes of a child that runs when its parent closes: it is closed as failed with TERMINATED, or goes on alone. */
-export type ParentClosePolicy = 'terminate' | 'abandon'
+/**
+ * What becomes of a child that runs when its parent closes: it is closed as failed with TERMINATED, is asked to cancel, so that it can clean up, or
+ * goes on alone.
+ */
+export type ParentClosePolicy = 'terminate' | 'cancel' | 'abandon'
 
 export interface ChildOptions {
   /** Default: `terminate`. */
@@ -20,9 +23,12 @@ export interface ChildHandle<Shape extends ContractShape> extends WorkflowSender
   /**
    * Waits until the child has closed, and gives its result; at once where that is known. It may be called again.
    *
+   * @param within the `ctx` of the scope that this wait is to be in; default: the `ctx` that the child was started with. When that is cancelled, only the
+   * wait ends: the child goes on, stays a child, and may be waited for again.
    * @throws CHILD_FAILED when it failed, was terminated, or could not be started; `details` is the error that it closed with.
+   * @throws CANCELLED, TIMEOUT when the scope is cancelled.
    */
-  result(): Promise<ChildResult<Shape>>
+  result(within?: { readonly cancelled: boolean }): Promise<ChildResult<Shape>>
 }
 
 type ChildInput<Shape extends ContractShape> =

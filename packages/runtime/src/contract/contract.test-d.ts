@@ -286,7 +286,9 @@ export const withChildren = implement(Device, {
       // @ts-expect-error -- wrong input
       ctx.children.start(Loyalty, 'c-1', { mail: 'a@b' })
       // @ts-expect-error -- no such policy
+      ctx.children.start(Loyalty, 'c-1', { email: 'a@b' }, { onParentClose: 'ignore' })
       ctx.children.start(Loyalty, 'c-1', { email: 'a@b' }, { onParentClose: 'cancel' })
+      await ctx.scope((inner) => child.result(inner), { timeout: '1 hour' })
       // @ts-expect-error -- no such signal of the child
       child.signal('ping')
       // @ts-expect-error -- it may have no parent

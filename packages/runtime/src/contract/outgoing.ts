@@ -44,6 +44,8 @@ export interface WorkflowSender<Shape extends ContractShape> {
    * Sends an update, and waits for what its handler returns. While a handler waits, the next inputs of this instance wait too: two instances that
    * update each other from handlers wait for ever.
    *
+   * When the scope of its `ctx` is cancelled, the wait ends; the update is not taken back, and its answer is ignored.
+   *
    * @throws UPDATE_FAILED when it was refused, or failed; `details` is the error. @throws INVALID_DEFINITION when it goes to this instance itself.
    * Else as `signal`.
    */

@@ -25,6 +25,7 @@ import { INSTANCE_LIMITS } from './instance-data.ts'
 import { send } from './outgoing.ts'
 import { parsePayload } from './parse-payload.ts'
 import { payloadOf } from './payload-of.ts'
+import type { Scope } from './scope.ts'
 import { ignoreMalformed, parseResult } from './step-result.ts'
 
 type SendEffect = Effect & { readonly kind: 'send' }
@@ -33,9 +34,8 @@ type SendEffect = Effect & { readonly kind: 'send' }
 export function call(
   instance: Instance,
   contract: Contract,
-  target: InstanceKey,
-  name: string,
-  input: unknown,
+  { target, name, input }: { readonly target: InstanceKey; readonly name: string; readonly input: unknown },
+  scope: Scope | undefined,
 ): Promise<unknown> {
   const { calls } = instance.data
   const updates = contract.shape.updates ?? {}
@@ -55,12 +55,12 @@ export function call(
       'LIMIT_REACHED',
       `${instance.type}/${instance.id} waits for ${INSTANCE_LIMITS.calls} updates of others, the most there may be`,
     )
+  if (scope?.error !== undefined) throw scope.error
   validate(updates[name]?.input, input, `the update ${name} of ${contract.name}`)
   const id = instance.requireTurn().nextEffectId()
   send(instance, { target, inputKind: 'update', name, payload: input }, id)
   calls.set(id, name)
-  // Scopes do not reach it: what was asked of another instance is not taken back.
-  return instance.waits.forEffect(id, undefined)
+  return instance.waits.forEffect(id, scope)
 }
 
 /** What an update of this instance is to carry as its reply address. */

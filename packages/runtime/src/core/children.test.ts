@@ -128,7 +128,7 @@ describe('a parent', () => {
 
   it.each([
     ['an input that the contract refuses', 'start', { n: 'x' }, 'INVALID_PAYLOAD'],
-    ['a policy that is none', 'policy', 'cancel', 'INVALID_DEFINITION'],
+    ['a policy that is none', 'policy', 'ignore', 'INVALID_DEFINITION'],
   ])('cannot start one with %s', async (_, name, payload, code) => {
     const bench = new InstanceBench(root)
     expect(await bench.signal(name, payload)).toMatchObject({ kind: 'poisoned', error: { code } })
@@ -213,9 +213,25 @@ describe('a parent', () => {
     expect(bench.instance.data.children.size).toBe(0)
   })
 
+  it('that closes asks the children to cancel for which it was told to', async () => {
+    const bench = new InstanceBench(root)
+    await bench.signal('policy', 'cancel')
+    await bench.signal('end')
+    expect(sends(bench)).toEqual([
+      [
+        '2.0',
+        'leaf.p',
+        'cancel',
+        '',
+        { reason: 'its parent root/i1 has closed', parent: { key: 'root.i1', effect: '1.0' } },
+      ],
+    ])
+  })
+
   it('keeps its open children over a restart', async () => {
     const bench = new InstanceBench(root)
     await bench.signal('policy', 'abandon')
+    await bench.signal('policy', 'cancel')
     await bench.signal('unwatched')
     const { data } = bench.instance
     const restored = decodeData(encodeData(data), 10_000, () => new Uint8Array(0))
@@ -341,6 +357,29 @@ describe('terminate', () => {
       const bench = await startedLeaf()
       await bench.send('admin', 'terminate', payload)
       expect(bench.kinds).toEqual(['dead'])
+    },
+  )
+})
+
+describe('cancel', () => {
+  it('of a parent means the child that it started, not another life of its id', async () => {
+    const bench = await startedLeaf()
+    await bench.send('cancel', '', { parent: { ...PARENT, effect: '6.0' } })
+    expect(bench.kinds).toEqual(['ignored'])
+    await bench.send('cancel', '', { parent: PARENT, reason: 'enough' })
+    expect(bench.instance.data.phase).toMatchObject({
+      kind: 'closed',
+      outcome: { error: { code: 'CANCELLED', message: 'leaf/i1 was cancelled: enough' } },
+    })
+  })
+
+  it.each([[{ reason: 7 }], [{ reason: 'x'.repeat(501) }], [{ parent: 'root.r' }]])(
+    'with the payload %j is a dead letter, and changes nothing',
+    async (payload) => {
+      const bench = await startedLeaf()
+      await bench.send('cancel', '', payload)
+      expect(bench.effects).toMatchObject([{ kind: 'dead', reason: { code: 'INVALID_PAYLOAD' } }])
+      expect(bench.instance.data.phase).toMatchObject({ kind: 'running' })
     },
   )
 })

@@ -4,7 +4,7 @@
  * Everything between the two is sends: the start, the result (an input of kind `child`), the command to terminate. A child is known by the effect
  * that started it, which is open once.
  */
-import type { ChildHandle, ChildOptions, Children } from '../contract/children.ts'
+import type { ChildHandle, ChildOptions, Children, ParentClosePolicy } from '../contract/children.ts'
 import type { Contract, ContractShape } from '../contract/contract.ts'
 import { validate } from '../contract/schema.ts'
 import { CarillonError, type ErrorData } from '../errors.ts'
@@ -26,33 +26,41 @@ import { type Effect, type EffectId, isEffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS, type ParentLink } from './instance-data.ts'
 import { keyOfInstance, send } from './outgoing.ts'
+import { type Scope, scopeOf } from './scope.ts'
 import { senderTo } from './sender.ts'
 
 /** A child whose result has not come, as the code that runs now knows it. It is made anew when that code is folded again. */
 export interface LiveChild {
   outcome: Outcome | undefined
+  /** The last wait for its result, and the scope of that. */
+  asked: { readonly scope: Scope | undefined; readonly result: Promise<unknown> } | undefined
 }
 
+/** In the order of their numbers in records. */
+export const PARENT_CLOSE_POLICIES: readonly ParentClosePolicy[] = ['terminate', 'abandon', 'cancel']
+
+const TERMINATE = { inputKind: 'admin', name: 'terminate' } as const
+const CANCEL = { inputKind: 'cancel', name: '' } as const
+
 /** What `ctx.children` is. */
-export function childrenOf(instance: Instance): Children {
+export function childrenOf(instance: Instance, scope: Scope | undefined): Children {
   const start = (contract: Contract, id: string, input?: unknown, options: ChildOptions = {}): unknown =>
-    startChild(instance, contract, id, input, options)
+    startChild(instance, { contract, id, input }, options, scope)
   return { start: start as Children['start'] }
 }
 
 function startChild(
   instance: Instance,
-  contract: Contract,
-  id: string,
-  input: unknown,
+  { contract, id, input }: { readonly contract: Contract; readonly id: string; readonly input: unknown },
   { onParentClose = 'terminate' }: ChildOptions,
+  scope: Scope | undefined,
 ): ChildHandle<ContractShape> {
   const { children } = instance.data
   const effect = instance.requireTurn().nextEffectId()
-  if (onParentClose !== 'terminate' && onParentClose !== 'abandon')
+  if (!PARENT_CLOSE_POLICIES.includes(onParentClose))
     throw new CarillonError(
       'INVALID_DEFINITION',
-      `onParentClose is ${quote(onParentClose)}: pass 'terminate' or 'abandon'`,
+      `onParentClose is ${quote(onParentClose)}: pass 'terminate', 'cancel' or 'abandon'`,
     )
   if (children.size >= INSTANCE_LIMITS.children)
     throw new CarillonError(
@@ -64,22 +72,41 @@ function startChild(
   const payload: StartPayload = { input, ifRunning: 'fail', parent: { key: instance.key, effect } }
   send(instance, { target, inputKind: 'start', name: '', payload }, effect)
   children.set(effect, { key: target, onParentClose })
-  const live: LiveChild = { outcome: undefined }
+  const live: LiveChild = { outcome: undefined, asked: undefined }
   instance.liveChildren.set(effect, live)
-  let result: Promise<unknown> | undefined
   return {
-    ...senderTo(instance, contract, id),
-    result() {
-      instance.requireTurn()
-      result ??= live.outcome === undefined ? instance.waits.forEffect(effect, undefined) : settled(live.outcome)
-      return result
-    },
+    ...senderTo(instance, contract, id, scope),
+    result: (within) => resultOf(instance, effect, live, within === undefined ? scope : scopeOf(within)),
   }
+}
+
+/** Asking again in the same scope gives the same promise. */
+function resultOf(instance: Instance, effect: EffectId, live: LiveChild, scope: Scope | undefined): Promise<unknown> {
+  instance.requireTurn()
+  const { outcome, asked } = live
+  if (asked !== undefined && asked.scope === scope) return asked.result
+  const result = wait(instance, effect, outcome, scope)
+  live.asked = { scope, result }
+  return result
+}
+
+function wait(
+  { waits }: Instance,
+  effect: EffectId,
+  outcome: Outcome | undefined,
+  scope: Scope | undefined,
+): Promise<unknown> {
+  if (scope?.error !== undefined) return rejected(scope.error)
+  return outcome === undefined ? waits.forEffect(effect, scope) : settled(outcome)
 }
 
 /** Nobody may await it, so a rejection must not count as unhandled. */
 function settled(outcome: Outcome): Promise<unknown> {
-  const promise = outcome.ok ? Promise.resolve(outcome.value) : Promise.reject(childFailed(outcome.error))
+  return outcome.ok ? Promise.resolve(outcome.value) : rejected(childFailed(outcome.error))
+}
+
+function rejected(reason: CarillonError): Promise<never> {
+  const promise = Promise.reject(reason)
   promise.catch(() => {})
   return promise
 }
@@ -134,7 +161,7 @@ export function refusedChild(
   }
 }
 
-/** The parent has closed: its children that have not are terminated, or left alone. */
+/** The parent has closed: its children that have not are terminated, asked to cancel, or left alone. */
 export function letGoOfChildren(instance: Instance): void {
   const { data } = instance
   for (const [effect, { key: target, onParentClose }] of data.children) {
@@ -143,7 +170,8 @@ export function letGoOfChildren(instance: Instance): void {
     const payload: TerminatePayload = { reason, parent: { key: instance.key, effect } }
     // The limit of a turn is for its code.
     const id = instance.requireTurn().nextEffectId()
-    instance.emit({ kind: 'send', id, target, inputKind: 'admin', name: 'terminate', payload: encodeValue(payload) })
+    const asked = onParentClose === 'cancel' ? CANCEL : TERMINATE
+    instance.emit({ kind: 'send', id, target, ...asked, payload: encodeValue(payload) })
   }
   data.children = new Map()
 }

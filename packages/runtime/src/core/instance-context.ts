@@ -28,12 +28,13 @@ import { payloadOf } from './payload-of.ts'
 import { toPlainError } from './plain-error.ts'
 import { isPatched } from './patched.ts'
 import { parseRenewal } from './renewal.ts'
-import { Scope } from './scope.ts'
+import { bindScope, Scope } from './scope.ts'
 import { senderTo } from './sender.ts'
 import { dropSleep, startSleep } from './sleeps.ts'
 import { openTask } from './tasks.ts'
 import { timerControls } from './timer-control.ts'
 import { createWaitTimer, sleepUntil } from './wait-timer.ts'
+import { promised } from './waits.ts'
 
 type Level = 'debug' | 'info' | 'warn' | 'error'
 
@@ -56,6 +57,7 @@ export class InstanceContext implements Context {
     this.#instance = instance
     this.#seq = seq
     this.#scope = scope
+    if (scope !== undefined) bindScope(this, scope)
   }
 
   get type(): string {
@@ -99,7 +101,7 @@ export class InstanceContext implements Context {
   }
 
   get children(): Children {
-    this.#children ??= childrenOf(this.#instance)
+    this.#children ??= childrenOf(this.#instance, this.#scope)
     return this.#children
   }
 
@@ -109,7 +111,7 @@ export class InstanceContext implements Context {
   }
 
   workflow<Other extends ContractShape>(contract: Contract<Other>, id: string): WorkflowSender<Other> {
-    return senderTo(this.#instance, contract, id)
+    return senderTo(this.#instance, contract, id, this.#scope)
   }
 
   task(name: string, ...args: readonly unknown[]): Task<never> {
@@ -288,16 +290,6 @@ export class InstanceContext implements Context {
       message: last ? `more than ${INSTANCE_LIMITS.logLines} log lines in one turn: the rest is dropped` : message,
       fields: last ? undefined : fields,
     })
-  }
-}
-
-/** The very promise of a wait, which knows who listens; what is thrown on the way to it rejects, as in an async function. */
-function promised<T>(wait: () => Promise<T>): Promise<T> {
-  try {
-    return wait()
-  } catch (error) {
-    // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- whatever was thrown
-    return Promise.reject(error)
   }
 }
 

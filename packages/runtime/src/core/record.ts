@@ -18,6 +18,7 @@ import {
   type PayloadEncoding,
 } from '../protocol/index.ts'
 import type { AttributeData } from './attributes.ts'
+import { PARENT_CLOSE_POLICIES } from './children.ts'
 import type { EffectId } from './effect.ts'
 import { emptyData, type InstanceData, type OpenChild, type Phase, type SetTimer } from './instance-data.ts'
 import { type KnownHead, KnownIds } from './known-ids.ts'
@@ -84,7 +85,7 @@ type FlatRepeat = [
 ]
 type FlatRenewal = [input: [] | [unknown], mark: number, behind: FlatInput[]]
 type FlatFamily = [
-  children: [effect: EffectId, key: InstanceKey, abandon: boolean][],
+  children: [effect: EffectId, key: InstanceKey, policy: number | boolean][],
   parent?: [] | [key: InstanceKey, effect: EffectId],
   calls?: [effect: EffectId, name: string][],
 ]
@@ -260,7 +261,7 @@ function flattenFamily({ children, parent, calls }: InstanceData): FlatFamily {
   const open = [...children].map(([effect, { key, onParentClose }]): FlatFamily[0][number] => [
     effect,
     key,
-    onParentClose === 'abandon',
+    PARENT_CLOSE_POLICIES.indexOf(onParentClose),
   ])
   return [open, parent === undefined ? [] : [parent.key, parent.effect], [...calls]]
 }
@@ -269,9 +270,9 @@ function unflattenFamily(family: FlatFamily = [[]]): Pick<InstanceData, 'childre
   const [children, [key, effect] = [], calls = []] = family
   return {
     children: new Map(
-      children.map(([effect, key, abandon]): [EffectId, OpenChild] => [
+      children.map(([effect, key, policy]): [EffectId, OpenChild] => [
         effect,
-        { key, onParentClose: abandon ? 'abandon' : 'terminate' },
+        { key, onParentClose: PARENT_CLOSE_POLICIES[Number(policy)] ?? 'terminate' },
       ]),
     ),
     parent: key === undefined || effect === undefined ? undefined : { key, effect },

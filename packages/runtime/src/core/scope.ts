@@ -10,6 +10,18 @@ import type { CarillonError } from '../errors.ts'
 import type { Instance } from './instance.ts'
 import { letGoOfTask } from './tasks.ts'
 
+const scopes = new WeakMap<object, Scope>()
+
+/** The scope of a `ctx`; undefined where nothing can cancel. */
+export function scopeOf(ctx: object): Scope | undefined {
+  return scopes.get(ctx)
+}
+
+/** Says which scope a `ctx` is of. */
+export function bindScope(ctx: object, scope: Scope): void {
+  scopes.set(ctx, scope)
+}
+
 export class Scope {
   readonly #parent: Scope | undefined
   /** A cancel from above does not reach into it. */
@@ -41,6 +53,8 @@ export class Scope {
     for (const id of instance.waits.cancelWithin(this, error)) {
       const dueMs = data.sleeps.get(id)
       data.sleeps.delete(id)
+      // Its answer finds nobody. A child stays one: what ends is the wait.
+      data.calls.delete(id)
       letGoOfTask(instance, id)
       if (data.activities.delete(id)) instance.emit({ kind: 'activity-done', id })
       else if (dueMs !== undefined) instance.emit({ kind: 'timer-done', id, dueMs })

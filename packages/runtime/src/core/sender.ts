@@ -7,12 +7,15 @@ import { quote, type StartPayload } from '../protocol/index.ts'
 import { call } from './calls.ts'
 import type { Instance } from './instance.ts'
 import { keyOfInstance, send } from './outgoing.ts'
+import type { Scope } from './scope.ts'
+import { promised } from './waits.ts'
 
 /** What `ctx.workflow(contract, id)` gives. */
 export function senderTo<Shape extends ContractShape>(
   instance: Instance,
   contract: Contract<Shape>,
   id: string,
+  scope: Scope | undefined,
 ): WorkflowSender<Shape> {
   const target = keyOfInstance(contract, id)
   return {
@@ -32,8 +35,8 @@ export function senderTo<Shape extends ContractShape>(
       const payload: StartPayload = { input, ifRunning: 'use', signal: { name: signal.name, payload: signal.payload } }
       send(instance, { target, inputKind: 'start', name: '', payload })
     },
-    async update(name, ...input) {
-      return (await call(instance, contract, target, name, input[0])) as never
+    update(name, ...input) {
+      return promised(() => call(instance, contract, { target, name, input: input[0] }, scope)) as never
     },
   }
 }

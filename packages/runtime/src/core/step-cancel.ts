@@ -1,22 +1,18 @@
 /** Cancel requests: they reach `run`, which may clean up, go on, or end; without `run` the instance closes behind the handlers in progress. */
 import { CarillonError, type ErrorData, toErrorData } from '../errors.ts'
-import { type Input, quote } from '../protocol/index.ts'
+import type { Input } from '../protocol/index.ts'
+import { isMeant, parseEnding } from './ending-payload.ts'
 import type { Instance } from './instance.ts'
 import { parsePayload } from './parse-payload.ts'
-import { payloadOf } from './payload-of.ts'
-
-/** Characters of a reason: it becomes part of the outcome. */
-const REASON_CHARS_MAX = 500
 
 export function stepCancel(instance: Instance, input: Input): void {
-  const payload = parsePayload(() => payloadOf(instance, input))
-  if (!payload.ok) return instance.deadLetter(input, payload.error)
-  const { reason } = (payload.value ?? {}) as { readonly reason?: unknown }
-  if (reason !== undefined && (typeof reason !== 'string' || reason.length > REASON_CHARS_MAX))
-    return instance.deadLetter(input, {
-      code: 'INVALID_PAYLOAD',
-      message: `the reason ${quote(reason)} is not a text of at most ${REASON_CHARS_MAX} characters`,
-    })
+  const parsed = parsePayload(() => parseEnding(instance, input))
+  if (!parsed.ok) return instance.deadLetter(input, parsed.error)
+  const { reason } = parsed.value
+  if (!isMeant(instance, parsed.value)) {
+    instance.emit({ kind: 'ignored', input })
+    return instance.finish(input, { ok: true })
+  }
   if (instance.data.phase.kind !== 'running') return instance.finish(input, { ok: false, error: notRunning(instance) })
   // This life ends already: the request is for what comes behind.
   if (instance.closing !== undefined) return instance.enqueue({ input, run: () => undefined })

@@ -33,13 +33,27 @@ interface Receiver {
   readonly scope: Scope | undefined
 }
 
+const NONE: readonly Deferred[] = []
+
+/** The very promise of a wait, which knows who listens; what is thrown on the way to it rejects, as in an async function. */
+export function promised<T>(wait: () => Promise<T>): Promise<T> {
+  try {
+    return wait()
+  } catch (error) {
+    // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- whatever was thrown
+    return Promise.reject(error)
+  }
+}
+
 export class Waits implements Watcher {
   /** A wait was made whose listeners may not have come yet: microtasks have to run. */
   isFresh = false
-  readonly #effects = new Map<EffectId, Deferred>()
+  /** Of most effects there is one; the result of a child may be waited for in several scopes. */
+  readonly #effects = new Map<EffectId, readonly Deferred[]>()
   #conditions: Condition[] = []
   #receivers: Receiver[] = []
-  /** How many of the effects and conditions are heard. */
+  /** How many waits for effects and conditions are open, and how many of them are heard. */
+  #open = 0
   #heard = 0
 
   /** Told by the promises. */
@@ -54,34 +68,36 @@ export class Waits implements Watcher {
 
   /** Whether there are waits that wake nobody. */
   get hasUnheard(): boolean {
-    return this.#effects.size + this.#conditions.length > this.#heard
+    return this.#open > this.#heard
   }
 
   /** The effects, time-outs of conditions included, whose waits wake nobody. */
   unheard(): readonly EffectId[] {
-    const effects = [...this.#effects].filter(([, { promise }]) => !promise.isHeard)
+    const effects = [...this.#effects].filter(([, waits]) => waits.every(({ promise }) => !promise.isHeard))
     const conditions = this.#conditions.filter(({ promise }) => !promise.isHeard)
     return [...effects.map(([id]) => id), ...conditions.flatMap(({ timeout }) => timeout ?? [])]
   }
 
   /** A promise for the result of an effect. */
   forEffect(id: EffectId, scope: Scope | undefined): Promise<unknown> {
-    return this.#make<unknown>((resolve, reject, promise) => this.#effects.set(id, { resolve, reject, scope, promise }))
+    return this.#make<unknown>((resolve, reject, promise) =>
+      this.#effects.set(id, [...(this.#effects.get(id) ?? NONE), { resolve, reject, scope, promise }]),
+    )
   }
 
   /** A promise for a timer: true when it fires, false when it is settled with false. */
   forTimer(id: EffectId, scope: Scope | undefined): Promise<boolean> {
     return this.#make<boolean>((resolve, reject, promise) =>
-      this.#effects.set(id, { resolve: (value) => resolve(value !== false), reject, scope, promise }),
+      this.#effects.set(id, [{ resolve: (value) => resolve(value !== false), reject, scope, promise }]),
     )
   }
 
   /** What waits for one effect waits for another one from now on. */
   move(from: EffectId, to: EffectId): void {
-    const deferred = this.#effects.get(from)
-    if (deferred === undefined) return
+    const waits = this.#effects.get(from)
+    if (waits === undefined) return
     this.#effects.delete(from)
-    this.#effects.set(to, deferred)
+    this.#effects.set(to, waits)
   }
 
   /** Nobody waits for the effect any more. Its promise stays as it is. */
@@ -89,12 +105,11 @@ export class Waits implements Watcher {
     this.#take(id)
   }
 
-  /** Settles the promise of an effect. False when nobody waits for it. */
+  /** Settles the promises of an effect. False when nobody waits for it. */
   settle(id: EffectId, settle: (deferred: Deferred) => void): boolean {
-    const deferred = this.#take(id)
-    if (deferred === undefined) return false
-    settle(deferred)
-    return true
+    const waits = this.#take(id)
+    for (const deferred of waits) settle(deferred)
+    return waits.length > 0
   }
 
   forCondition(predicate: () => boolean, timeout: EffectId | undefined, scope: Scope | undefined): Promise<boolean> {
@@ -129,15 +144,21 @@ export class Waits implements Watcher {
   /** Ends every wait that a cancel of the scope reaches; gives the effects that nobody waits for any more. */
   cancelWithin(cancelled: Scope, error: unknown): readonly EffectId[] {
     const isReached = ({ scope }: { readonly scope: Scope | undefined }): boolean => scope?.isWithin(cancelled) ?? false
-    const effects = [...this.#effects].filter(([, deferred]) => isReached(deferred))
+    const effects = [...this.#effects].filter(([, waits]) => waits.some(isReached))
     const conditions = this.#conditions.filter(isReached)
     const receivers = this.#receivers.filter(isReached)
-    for (const [id] of effects) this.#effects.delete(id)
+    const left = effects.map(([id, waits]) => [id, waits.filter((wait) => !isReached(wait))] as const)
+    for (const [id, waits] of left) {
+      if (waits.length > 0) this.#effects.set(id, waits)
+      else this.#effects.delete(id)
+    }
     this.#conditions = this.#conditions.filter((condition) => !isReached(condition))
     this.#receivers = this.#receivers.filter((receiver) => !isReached(receiver))
-    for (const wait of [...effects.map(([, deferred]) => deferred), ...conditions]) this.#closed(wait).reject(error)
+    for (const wait of [...effects.flatMap(([, waits]) => waits.filter(isReached)), ...conditions])
+      this.#closed(wait).reject(error)
     for (const { reject } of receivers) reject(error)
-    return [...effects.map(([id]) => id), ...conditions.flatMap(({ timeout }) => timeout ?? [])]
+    const unawaited = left.flatMap(([id, waits]) => (waits.length === 0 ? id : []))
+    return [...unawaited, ...conditions.flatMap(({ timeout }) => timeout ?? [])]
   }
 
   /** Hands a signal to the first receiver that takes its name. False when none does. */
@@ -156,19 +177,22 @@ export class Waits implements Watcher {
     const promise = new WaitPromise<T>((resolve, reject) => (settlers = [resolve, reject]))
     if (settlers !== undefined) open(...settlers, promise)
     WaitPromise.watch(promise, this)
+    this.#open += 1
     this.isFresh = true
     return promise
   }
 
-  #take(id: EffectId): Deferred | undefined {
-    const deferred = this.#effects.get(id)
-    if (deferred === undefined) return undefined
+  #take(id: EffectId): readonly Deferred[] {
+    const waits = this.#effects.get(id)
+    if (waits === undefined) return NONE
     this.#effects.delete(id)
-    return this.#closed(deferred)
+    for (const wait of waits) this.#closed(wait)
+    return waits
   }
 
   /** It is not open any more, so it is not counted. */
   #closed<Wait extends Deferred | Condition>(wait: Wait): Wait {
+    this.#open -= 1
     if (wait.promise.isHeard) this.#heard -= 1
     WaitPromise.forget(wait.promise)
     return wait

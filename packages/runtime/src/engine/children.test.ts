@@ -12,7 +12,12 @@ const Tree = defineWorkflow('tree', {
 })
 const Missing = defineWorkflow('missing', { input: type<number>() })
 const Holder = defineWorkflow('holder', {
-  signals: { hold: type<'terminate' | 'abandon'>(), strange: type<void>(), twice: type<void>(), end: type<void>() },
+  signals: {
+    hold: type<'terminate' | 'cancel' | 'abandon'>(),
+    strange: type<void>(),
+    twice: type<void>(),
+    end: type<void>(),
+  },
   queries: { log: { output: type<readonly string[]>() } },
 })
 
@@ -125,6 +130,32 @@ describe('children', () => {
     expect(await resultOf(world, 'h-abandon')).toEqual({ ok: true, value: 3 })
     // Its parent has closed, and does not mind.
     expect(await statusOf(world, 'holder', 'h')).toBe('completed')
+    expect(world.deadLetters).toEqual([])
+    await world.stop()
+  })
+
+  it('may be asked to cancel when their parent closes, and clean up then', async () => {
+    const world = new EngineWorld()
+    await world.start(life)
+    world.send('holder', 'h', 'signal', 'hold', 'cancel')
+    world.send('holder', 'early', 'signal', 'hold', 'cancel')
+    await world.settled()
+    world.send('holder', 'early', 'signal', 'end')
+    await world.settled()
+    await world.crash()
+    await world.start(life)
+    await world.clock.advance(3_600_000)
+    await world.settled()
+    world.send('holder', 'h', 'signal', 'end')
+    await world.settled()
+    // It slept.
+    expect(await resultOf(world, 'early-cancel')).toMatchObject({
+      ok: false,
+      error: { code: 'CANCELLED', message: 'tree/early-cancel was cancelled: its parent holder/early has closed' },
+    })
+    // It waited for its own children, and came to an end without them.
+    expect(await resultOf(world, 'h-cancel')).toEqual({ ok: true, value: 2001 })
+    expect(await resultOf(world, 'h-cancel-0')).toMatchObject({ ok: false, error: { code: 'TERMINATED' } })
     expect(world.deadLetters).toEqual([])
     await world.stop()
   })

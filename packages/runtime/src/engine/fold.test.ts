@@ -154,7 +154,7 @@ const entity = implement(Entity, {
     },
     async parent(ctx, n) {
       const child = ctx.children.start(Flow, `child-${n}`, undefined, {
-        onParentClose: n % 2 === 0 ? 'abandon' : 'terminate',
+        onParentClose: n % 2 === 0 ? 'abandon' : n % 4 === 1 ? 'terminate' : 'cancel',
       })
       if (n % 3 === 0) await ctx.sleep(n)
       const ended = await child.result().then(
@@ -238,10 +238,12 @@ const flow = implement(Flow, {
       if (n % 4 === 1) await ctx.sleep(n)
       if (n % 4 === 3)
         ctx.state.log.push(
-          await ctx.children
-            .start(Entity, `e-${n}`)
-            .result()
-            .catch(() => 'failed'),
+          await ctx
+            .scope((inner) => inner.children.start(Entity, `e-${n}`).result(), { timeout: n === 7 ? 20 : '1 hour' })
+            .catch(codeOf),
+          await ctx
+            .scope((inner) => inner.workflow(Entity, 'other').update('take', n), { timeout: n === 11 ? 20 : '1 hour' })
+            .catch(codeOf),
         )
       if (n % 4 === 2) ctx.state.log.push(await ctx.condition(() => ctx.state.sum > n, n * 3))
       if (n % 7 === 6) return { sum: ctx.state.sum }
