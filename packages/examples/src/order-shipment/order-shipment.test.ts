@@ -1,3 +1,4 @@
+import { NonRetryable } from '@carillon/runtime'
 import { mockActivities } from '@carillon/runtime/testing'
 import { expect, it } from 'vitest'
 
@@ -94,6 +95,18 @@ describeOnBothBackends('an order', { workflows: [order], activities: [orderActiv
     })
     expect(shipped()).toHaveLength(2)
     expect(activities.calls('takeBack').map(({ input }) => input.parcel)).toEqual(['parcel of chair', 'parcel of lamp'])
+  })
+
+  it('takes back the rest when one parcel cannot be taken back', async () => {
+    const { o1, ships, letGo, activities } = await start()
+    letGo()
+    await ships(2)
+    await o1.update('cancel', { reason: 'changed my mind' })
+    activities.failNext('takeBack', 1, new NonRetryable('the parcel is lost'))
+    letGo()
+    expect(await o1.result({ timeoutMs: 10_000 })).toMatchObject({
+      items: [{ status: 'returned' }, { status: 'shipped' }, { status: 'waiting' }],
+    })
   })
 
   it('answers a repeated update with its first outcome', async () => {

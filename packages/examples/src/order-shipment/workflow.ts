@@ -11,7 +11,6 @@ interface Position {
   readonly sku: string
   quantity: number
   status: ItemStatus
-  parcel: string | undefined
 }
 
 interface State {
@@ -22,28 +21,27 @@ interface State {
 export const order = implement(Order, {
   state: ({ items }): State => ({
     cancelled: false,
-    positions: items.map(({ sku, quantity }) => ({ sku, quantity, status: 'waiting', parcel: undefined })),
+    positions: items.map(({ sku, quantity }) => ({ sku, quantity, status: 'waiting' })),
   }),
   async run(ctx) {
+    const saga = ctx.saga()
     for (;;) {
       const next = ctx.state.positions.find(({ status }) => status === 'waiting')
       if (next === undefined || ctx.state.cancelled) break
       next.status = 'shipping'
       const { sku, quantity } = next
       const parcel = quantity === 0 ? undefined : (await ctx.activities.ship({ sku, quantity })).parcel
-      change(ctx.state, sku, { status: 'shipped', parcel })
-    }
-    if (ctx.state.cancelled) await takeBackAll()
-    return statusOf(ctx.state)
-
-    /** The saga: what was done is undone, last first. */
-    async function takeBackAll(): Promise<void> {
-      for (const { sku, quantity, status, parcel } of ctx.state.positions.toReversed()) {
-        if (status !== 'shipped') continue
-        if (parcel !== undefined) await ctx.activities.takeBack({ sku, quantity, parcel })
+      saga.add(async (undoing) => {
+        if (parcel !== undefined) await undoing.activities.takeBack({ sku, quantity, parcel })
         change(ctx.state, sku, { status: 'returned' })
-      }
+      })
+      change(ctx.state, sku, { status: 'shipped' })
     }
+    if (ctx.state.cancelled) {
+      const failures = await saga.compensate()
+      for (const { message } of failures) ctx.log.error('a parcel was not taken back', { message })
+    }
+    return statusOf(ctx.state)
   },
   updates: {
     changeQuantity: {

@@ -5,6 +5,7 @@ import type { Contract, ContractShape, ActivityOptions } from './contract.ts'
 import type { Duration } from './duration.ts'
 import type { Moment, Timeout } from './moment.ts'
 import type { WorkflowSender } from './outgoing.ts'
+import type { Saga } from './saga.ts'
 import type { InputOf, OutputOf, Schema } from './schema.ts'
 import type { TimerControl } from './timers.ts'
 import type { WaitTimer } from './wait-timer.ts'
@@ -154,6 +155,8 @@ export interface Context<Shape extends ContractShape = ContractShape, State = un
     fn: (ctx: Context<Shape, State, Timers>) => Promise<T> | T,
     options?: { readonly timeout?: Timeout; readonly cancellable?: boolean },
   ): Promise<T>
+  /** Keeps how to undo what has been done, for when the rest fails or is cancelled. */
+  saga(): Saga<Context<Shape, State, Timers>>
   /** Closes the instance with a result, once the handlers in progress are done. */
   complete(
     ...args: unknown extends Result<Shape>

@@ -298,6 +298,23 @@ export const withChildren = implement(Device, {
   },
 })
 
+export const compensating = implement(Loyalty, {
+  state: () => ({ points: 0 }),
+  async run(ctx) {
+    const saga = ctx.saga()
+    saga.add(async (undoing) => {
+      const points: number = undoing.state.points
+      await undoing.activities.notifyPartner({ level: points > 1 ? 'gold' : 'bronze' })
+    })
+    // @ts-expect-error -- a function of the ctx
+    saga.add(1)
+    const failures: readonly Error[] = await saga.compensate()
+    return { points: failures.length }
+  },
+  updates: { redeem: () => ({ left: 1 }) },
+  queries: { status: () => ({ points: 1, level: 'gold' as const }) },
+})
+
 export const bounded = implement(Loyalty, {
   state: () => ({}),
   on: { purchase: () => {}, close: () => {} },

@@ -13,6 +13,7 @@ import type { Duration } from '../contract/duration.ts'
 import type { Children } from '../contract/children.ts'
 import { endOf, type Moment, type Timeout, toMomentMs } from '../contract/moment.ts'
 import type { WorkflowSender } from '../contract/outgoing.ts'
+import type { Saga } from '../contract/saga.ts'
 import { validate } from '../contract/schema.ts'
 import type { TimerControl } from '../contract/timers.ts'
 import type { WaitTimer } from '../contract/wait-timer.ts'
@@ -28,6 +29,7 @@ import { payloadOf } from './payload-of.ts'
 import { toPlainError } from './plain-error.ts'
 import { isPatched } from './patched.ts'
 import { parseRenewal } from './renewal.ts'
+import { createSaga } from './saga.ts'
 import { bindScope, Scope } from './scope.ts'
 import { senderTo } from './sender.ts'
 import { dropSleep, startSleep } from './sleeps.ts'
@@ -237,6 +239,11 @@ export class InstanceContext implements Context {
     } finally {
       if (expiry !== undefined) dropSleep(instance, expiry)
     }
+  }
+
+  saga(): Saga<Context> {
+    this.#instance.requireTurn()
+    return createSaga(this)
   }
 
   #requireUncancelled(): void {

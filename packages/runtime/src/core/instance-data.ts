@@ -103,6 +103,8 @@ export const INSTANCE_LIMITS = {
   children: 10_000,
   /** Signals that wait for `receive`: more go to the dead letters, where they can be driven again. */
   mailbox: 100_000,
+  /** Steps of one saga: each is a function in memory. */
+  compensations: 10_000,
   /** Inputs that one turn sends to instances: each is a row until the journal has it. */
   sends: 10_000,
   /** Handlers of concurrent signals in progress at once: more take their turn as others do. */
