@@ -37,6 +37,7 @@ import {
 } from '../core/index.ts'
 import type { OrderedStore, Write } from '../ports/index.ts'
 import { type Input, type InstanceKey, NO_BYTES, type Partition } from '../protocol/index.ts'
+import { StateGauge } from './state-gauge.ts'
 import type { StatusCounts } from './status-counts.ts'
 
 /** Rough memory of one resident besides its encoded state: objects, maps, context. */
@@ -59,6 +60,8 @@ export class Resident {
   /** Estimate of the memory it takes. */
   weight = RESIDENT_BYTES
   #saved: Summary | undefined
+  /** Of the state, while code waits. */
+  #gauge: StateGauge | undefined
   #hasTail = false
   /** Set from the batch that removes the instance until that is in the store: inputs up to here are of what was forgotten. */
   #forgottenSeq = 0
@@ -85,6 +88,7 @@ export class Resident {
     resident.weight = RESIDENT_BYTES + saved.length
     const tail = resident.#storedTail(store)
     resident.#hasTail = tail.length > 0
+    if (tail.length > 0) resident.#gauge = new StateGauge(tail.length)
     if (tail.length === 0) {
       resident.instance = resident.#restore(store, saved)
       if (resident.misfit === undefined && resident.instance.data.renewal === undefined) return resident
@@ -151,6 +155,7 @@ export class Resident {
     if (quiescent && this.isAbsent) this.#collectNothing(store, writes)
     else if (quiescent) this.#collectData(store, writes)
     else {
+      if (this.suspension === undefined) this.#gaugeState()
       const { base } = this.instance
       if (base !== undefined) this.#collectBase(base, store, writes)
       this.#collectTail(store, writes, base?.data.seq ?? 0)
@@ -196,6 +201,7 @@ export class Resident {
     this.#hasTail = false
     if (this.instance.base !== undefined) this.#collectBlocks(this.instance.base.blocks, writes)
     this.#collectBlocks(data.known.takeChanges(), writes)
+    this.#gauge = undefined
     this.weight = RESIDENT_BYTES + bytes.length + data.known.weight
   }
 
@@ -206,7 +212,17 @@ export class Resident {
     this.#collectBlocks(blocks, writes)
     this.#saved = { ...this.#tailSummary(), coveredSeq: data.seq }
     writes.push({ table: 'record', key: recordKey(this.partition, this.key), value: encodeRecord(this.#saved, bytes) })
+    this.#gauge = undefined
     this.weight = RESIDENT_BYTES + bytes.length + this.instance.data.known.weight
+  }
+
+  /** While code waits its state is not written. @throws INVALID_STATE when it is too large */
+  #gaugeState(): void {
+    this.#gauge ??= new StateGauge()
+    if (!this.#gauge.isDue(this.uncommitted.length)) return
+    const before = this.#gauge.bytes
+    this.#gauge.look(this.instance.data.state)
+    this.weight += this.#gauge.bytes - before
   }
 
   /** Removes the stored tail up to a sequence, or whole. */
@@ -292,7 +308,9 @@ export class Resident {
       const result = await takeUp(this.instance)
       if (result.kind === 'poisoned') return { seq: data.seq, error: result.error }
     }
-    for (const input of this.#inputs(store)) {
+    const gauge = new StateGauge()
+    const inputs = this.#inputs(store)
+    for (const input of inputs) {
       if (this.suspension !== undefined && input.seq >= this.suspension.seq) return undefined
       const result = await applyInput(this.instance, input)
       if (result.kind === 'poisoned') return { seq: input.seq, error: result.error }
@@ -301,6 +319,7 @@ export class Resident {
         const { base, data: now, isQuiescent } = this.instance
         if (base !== undefined) encodeChecked(base.data, base.known)
         if (isQuiescent) encodeChecked(now)
+        else if (gauge.isDue(1) || input === inputs.at(-1)) gauge.look(now.state)
       } catch (error) {
         return { seq: input.seq, error }
       }

@@ -342,3 +342,30 @@ describe('code that changed under a handler that waits', () => {
     expect(await world.ask({ op: 'query', key: keyOf('payment', 'a'), name: 'log', minSeq: 0 })).toEqual(['charged'])
   })
 })
+
+describe('the state of an instance whose code waits', () => {
+  const Pile = defineWorkflow('pile', { signals: { add: type<number>(), go: type<void>() } })
+  const pile = (keeps: boolean) =>
+    implement(Pile, {
+      startOnSignal: true,
+      state: () => ({ heap: [] as string[] }),
+      on: { add: (ctx, n) => void (keeps && ctx.state.heap.push(`${n}`.repeat(200_000))) },
+      run: async (ctx) => void (await ctx.receive('go')),
+    })
+
+  it('is bounded as well: the instance is suspended where it has grown too large, and goes on with code that keeps less', async () => {
+    const world = new EngineWorld()
+    await world.start({ implementations: [pile(true)] })
+    for (let n = 0; n < 300; n++) world.send('pile', 'a', 'signal', 'add', n % 10)
+    await world.settled()
+    const described = await world.describe('pile', 'a')
+    expect(described).toMatchObject({ status: 'suspended', suspended: { error: { code: 'INVALID_STATE' } } })
+    expect(described.suspended?.error.message).toContain('while code waits')
+    expect(described.suspended?.seq).toBeLessThan(200)
+    await world.crash()
+    await world.start({ implementations: [pile(false)] })
+    world.send('pile', 'a', 'admin', 'resume')
+    await world.settled()
+    expect(await world.describe('pile', 'a')).toMatchObject({ status: 'running' })
+  })
+})
