@@ -119,27 +119,30 @@ describe('OpenTelemetry on a node', () => {
     await world.stop()
   })
 
-  it('an activity that runs after a crash, in another process, has the same parent', async () => {
-    const [before, after] = [telemetry(), telemetry()]
-    const world = new EngineWorld()
-    await world.start(life(before, () => new Promise(() => {})))
-    world.send('shop', 'ada', 'signal', 'buy', 'a book', { headers: { [HEADERS.trace]: PARENT } })
-    world.send('shop', 'bob', 'signal', 'buy', 'a pen')
-    await world.settled()
-    await world.clock.advance(1000)
-    await world.crash()
-    await world.start(life(after))
-    await world.settled()
-    const turns = named(before.spans(), 'signal buy')
-    expect(turns).toHaveLength(2)
-    // Folded again, they are not told again.
-    expect(named(after.spans(), 'signal buy')).toEqual([])
-    const packs = named(after.spans(), 'activity pack').filter(({ kind }) => kind === SpanKind.INTERNAL)
-    expect(new Set(packs.map(parentOf))).toEqual(new Set(turns.map(idOf)))
-    expect(new Set(packs.map(traceIdOf))).toEqual(new Set(turns.map(traceIdOf)))
-    expect(new Set(named(after.spans(), 'signal sold').map(traceIdOf))).toEqual(new Set(turns.map(traceIdOf)))
-    await world.stop()
-  })
+  it.each([200, 1e9])(
+    'an activity that runs after a crash, in another process, has the same parent; commits every %i ms',
+    async (commitEveryMs) => {
+      const [before, after] = [telemetry(), telemetry()]
+      const world = new EngineWorld()
+      await world.start({ ...life(before, () => new Promise(() => {})), limits: { commitEveryMs } })
+      world.send('shop', 'ada', 'signal', 'buy', 'a book', { headers: { [HEADERS.trace]: PARENT } })
+      world.send('shop', 'bob', 'signal', 'buy', 'a pen')
+      await world.settled()
+      await world.clock.advance(1000)
+      await world.crash()
+      await world.start(life(after))
+      await world.settled()
+      const turns = named(before.spans(), 'signal buy')
+      expect(turns).toHaveLength(2)
+      // Folded again, they are not told again.
+      expect(named(after.spans(), 'signal buy')).toEqual([])
+      const packs = named(after.spans(), 'activity pack').filter(({ kind }) => kind === SpanKind.INTERNAL)
+      expect(new Set(packs.map(parentOf))).toEqual(new Set(turns.map(idOf)))
+      expect(new Set(packs.map(traceIdOf))).toEqual(new Set(turns.map(traceIdOf)))
+      expect(new Set(named(after.spans(), 'signal sold').map(traceIdOf))).toEqual(new Set(turns.map(traceIdOf)))
+      await world.stop()
+    },
+  )
 
   it('tells of each input once: not when an instance is rebuilt, nor of those that are skipped', async () => {
     const told = telemetry()
