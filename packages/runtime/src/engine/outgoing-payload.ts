@@ -1,5 +1,6 @@
 /** Payloads on their way out of the node: into the journal, into dead letters, to whoever waits. */
 import {
+  encodeThrough,
   encodeValue,
   HEADERS,
   type InputKind,
@@ -18,8 +19,6 @@ export interface OutgoingPayload {
   readonly headers: Readonly<Record<string, string>>
 }
 
-const MSGPACK = { [HEADERS.encoding]: 'msgpack' } as const
-
 /** What the input of an instance carries. Emitted again after a crash it has the same id and the same value, and other bytes where it is encrypted. */
 export function encodeForInput(
   codecs: PayloadCodecs | undefined,
@@ -28,8 +27,7 @@ export function encodeForInput(
   kind: InputKind,
   name: string,
 ): OutgoingPayload {
-  if (codecs === undefined) return { payload: plain, headers: MSGPACK }
-  const { bytes, encoding } = codecs.encode(plain, 'msgpack', placeOfInput(key, kind, name))
+  const { bytes, encoding } = encodeThrough(codecs, plain, placeOfInput(key, kind, name))
   return { payload: bytes, headers: { [HEADERS.encoding]: encoding } }
 }
 

@@ -130,6 +130,15 @@ export function isPayloadCodecs(value: unknown): value is PayloadCodecs {
   return typeof value === 'object' && value !== null && 'encodesStore' in value && 'decode' in value
 }
 
+/** A payload of msgpack on its way out, through the codecs of this process, if it has any. */
+export function encodeThrough(
+  codecs: PayloadCodecs | undefined,
+  plain: Uint8Array,
+  place: PayloadPlace,
+): EncodedPayload {
+  return codecs === undefined ? { bytes: plain, encoding: 'msgpack' } : codecs.encode(plain, 'msgpack', place)
+}
+
 /**
  * The value of a payload that passed codecs. Throws as `PayloadCodecs.decode` and as `decodePayload`.
  *
