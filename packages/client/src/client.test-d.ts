@@ -1,7 +1,16 @@
 /** Type tests: every `@ts-expect-error` line must not compile. They run with the build. */
-import { type AttributesOf, type Contract, type CountGroup, defineWorkflow, type, type Schema } from '@carillon/runtime'
+import {
+  type AttributesOf,
+  type ClientInterceptor,
+  type Contract,
+  type CountGroup,
+  defineWorkflow,
+  type,
+  type Schema,
+} from '@carillon/runtime'
+import { compression, createCodecs, encryption } from '@carillon/runtime/codecs'
 
-import { type Carillon, type SignalItem, type WorkflowHandle } from './index.ts'
+import { type Carillon, connect, type SignalItem, type WorkflowHandle } from './index.ts'
 
 /** As zod, valibot and the like have it: senders give one type, handlers get another. */
 declare const amountText: Schema<string, number>
@@ -197,4 +206,19 @@ export async function lists(carillon: Carillon): Promise<void> {
   // @ts-expect-error -- no such attribute
   await carillon.count({ contract, groupBy: { attribute: 'regoin' } })
   void [total, groups]
+}
+
+export async function codecsAndInterceptors(): Promise<Carillon> {
+  const codecs = createCodecs([compression(), encryption({ keys: { k1: new Uint8Array(32) }, current: 'k1' })])
+  const measuring: ClientInterceptor = async (call, next) => {
+    const kind: 'start' | 'signal' | 'update' | 'cancel' | 'admin' | 'query' | 'describe' | 'result' = call.kind
+    // @ts-expect-error -- a call is changed by passing another one on
+    call.payload = kind
+    return next({ ...call, inputId: 'i' })
+  }
+  // @ts-expect-error -- a list of codecs is put together by createCodecs
+  await connect({ servers: 'nats://a', codecs: [compression()] })
+  // @ts-expect-error -- what it gives comes later
+  await connect({ servers: 'nats://a', interceptors: [() => 1] })
+  return connect({ servers: 'nats://a', codecs, interceptors: [measuring] })
 }

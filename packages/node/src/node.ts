@@ -179,7 +179,7 @@ async function compose(
     partitions: Array.from({ length: record.partitions }, (_, number) => number as Partition),
     ...options.workflows,
     log,
-    store: codecs?.encodesStore === true ? new CodecStore(store, codecs) : store,
+    store: codecs === undefined ? store : new CodecStore(store, codecs),
     codecs,
     bus: new NatsBus(nc),
     clock: systemClock,

@@ -2,7 +2,7 @@
  * A node's store behind the codecs: values pass them on their way in and out; keys stay as they are, for they give the order.
  *
  * A row that passed them begins with two bytes that nothing else begins with, and names what it passed. So a store that was written without codecs
- * is read as it is, and becomes an encoded one row by row.
+ * is read as it is, and becomes an encoded one row by row; and back, where the codecs leave the store out.
  *
  * Invariants
  * 1. Every row of an encoded table that is written through it is marked, also one that each codec has left as it is.
@@ -57,7 +57,7 @@ export class CodecStore implements OrderedStore {
   }
 
   #encode(table: Table, key: string, value: Uint8Array): Uint8Array {
-    if (!ENCODED.has(table)) return value
+    if (!this.#codecs.encodesStore || !ENCODED.has(table)) return value
     const { bytes, encoding } = this.#codecs.encode(value, 'msgpack', placeOf(table, key))
     const head = Buffer.from(encoding, 'latin1')
     const row = new Uint8Array(HEAD_BYTES + head.length + bytes.length)

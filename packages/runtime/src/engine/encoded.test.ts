@@ -133,6 +133,26 @@ describe('with codecs', () => {
     expect(everything(plain)).toContain(SECRET)
   })
 
+  it('a node without codecs refuses a store that passed some; one that leaves its store out reads it, and writes plain rows', async () => {
+    const world = new EngineWorld({ codecs })
+    await world.start(life)
+    world.send('safe', 'ada', 'update', 'swap', SECRET)
+    await world.settled()
+    await world.stop()
+    await expect(world.open({ ...life, codecs: null })).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
+    await world.crash()
+    await world.start({ ...life, codecs: withKeys({ k1: K1 }, 'k1', { store: false }) })
+    world.send('safe', 'ada', 'update', 'swap', 'more')
+    await world.settled()
+    expect(await allOf(world, 'ada')).toEqual([SECRET, 'more'])
+    world.send('safe', 'bob', 'start', '', { input: 'in the clear' })
+    world.send('safe', 'bob', 'signal', 'close')
+    await world.settled()
+    await world.stop()
+    const rows = rowsOf(world.disk).map((row) => Buffer.from(row).toString('latin1'))
+    expect(rows.some((row) => row.includes('in the clear'))).toBe(true)
+  })
+
   it('plain JSON of producers without codecs is taken as it is, and answered so', async () => {
     const world = new EngineWorld({ codecs })
     await world.start(life)

@@ -45,6 +45,7 @@ import {
 import { ActivityRunner } from './activity-runner.ts'
 import { deadLetterMessage } from './dead-letter.ts'
 import { ENGINE_LIMITS, type EngineLimits } from './engine-limits.ts'
+import { rememberCodecs } from './encoded-store.ts'
 import { checkJournal, rememberJournal } from './journal-check.ts'
 import { ListService } from './list-service.ts'
 import { Mutex } from './mutex.ts'
@@ -87,7 +88,7 @@ export interface EngineOptions {
   readonly reach?: ReachFailpoint
   /** Whether a patch that the implementations declare may become active; all when absent. For tests. */
   readonly announces?: (patch: string) => boolean
-  /** What payloads pass on their way out and in. The store is given as it is to be used, behind them or not. */
+  /** What payloads pass on their way out and in. The store is given as it is to be used: behind them, as a `CodecStore`. */
   readonly codecs?: PayloadCodecs | undefined
   /** Around workflow code and activities. */
   readonly interceptors?: Interceptors | undefined
@@ -259,6 +260,7 @@ export class Engine {
     const bounds = await log.bounds()
     const positions = [...this.#partitions.values()].map((partition) => partition.position)
     checkJournal(store, bounds, positions)
+    await rememberCodecs(store, this.#options.codecs)
     await rememberJournal(store, bounds)
     this.#tracing.begin(bounds.identity)
     this.#phase = 'running'

@@ -158,7 +158,7 @@ export class EngineWorld {
       activities,
       codecs,
       interceptors,
-      store: codecs?.encodesStore === true ? new CodecStore(store, codecs) : store,
+      store: codecs === undefined ? store : new CodecStore(store, codecs),
       ...ports,
       onFailed: (error) => {
         if (!life.isOver) this.failures.push(error)
