@@ -291,7 +291,31 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
     return readHistory(this.#session, this.#target, options)
   }
 
-  /** Lets a suspended instance go on at the input that suspended it. Throws as `signal`. */
+  /**
+   * Lets the instance take no inputs: they wait, in order, until `resume`. Queries are answered.
+   *
+   * @param reason is shown by `describe`; at most 500 characters.
+   * @throws as `signal`. @throws CLOSED or NOT_FOUND, with `wait: 'applied'`, when it does not run.
+   */
+  async pause(reason?: string, options: SendOptions = {}): Promise<Accepted> {
+    const payload = reason === undefined ? undefined : { reason }
+    return this.#send({ target: this.#target, kind: 'admin', name: 'pause', payload }, options)
+  }
+
+  /** Tries the input again at which the instance is suspended. False when it is not suspended at this one. Throws as `update`. */
+  async retry(seq: number, options: UpdateOptions = {}): Promise<boolean> {
+    return ((await this.#seqCommand('retry', seq, options)) as { readonly retried: boolean }).retried
+  }
+
+  /**
+   * Leaves out the input at which the instance is suspended: it becomes a dead letter, and those behind it are applied. False when the instance is not
+   * suspended at this one, so doing it again is safe. Throws as `update`.
+   */
+  async skip(seq: number, options: UpdateOptions = {}): Promise<boolean> {
+    return ((await this.#seqCommand('skip', seq, options)) as { readonly skipped: boolean }).skipped
+  }
+
+  /** Lets an instance go on that is paused, or suspended: at the input that suspended it. Throws as `signal`. */
   async resume(options: SendOptions = {}): Promise<Accepted> {
     return this.#send({ target: this.#target, kind: 'admin', name: 'resume', payload: undefined }, options)
   }
@@ -318,6 +342,11 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
   async cancel(reason?: string, options: SendOptions = {}): Promise<Accepted> {
     const payload = reason === undefined ? undefined : { reason }
     return this.#send({ target: this.#target, kind: 'cancel', payload }, options)
+  }
+
+  #seqCommand(name: 'retry' | 'skip', seq: number, options: UpdateOptions): Promise<unknown> {
+    const { id, traceparent } = options
+    return this.#outcomeOf({ target: this.#target, kind: 'admin', name, payload: { seq }, id, traceparent }, options)
   }
 
   #startInput(

@@ -1,4 +1,6 @@
 /** The commands of a producer, against a node that runs as a process. */
+import { type Carillon, connect } from '@carillon/client'
+import { codeOf } from '@carillon/runtime'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 import { startTestServer, type TestServer } from '../src/testing/nats-process.ts'
@@ -285,19 +287,90 @@ describe('help', () => {
         'list',
         'count',
         'history',
+        'pause',
         'resume',
+        'retry',
+        'skip',
+        'cancel',
+        'terminate',
         'dead',
         'doctor',
         'health',
       ]),
     )
-    const texts = await Promise.all(commands.map((name) => output(name, '--help')))
+    const texts: string[] = []
+    // A few at a time: each is a process.
+    for (let at = 0; at < commands.length; at += 5)
+      texts.push(...(await Promise.all(commands.slice(at, at + 5).map((name) => output(name, '--help')))))
     for (const [i, text] of texts.entries()) expect(text).toContain(`$ carillon ${commands[i]}`)
     for (const text of texts) expect(text).toContain('--json')
-  })
+  }, 60_000)
 
   it('prints the version', async () => {
     expect(await output('--version')).toMatch(/^\d+\.\d+\.\d+\n$/)
+  })
+})
+
+describe('operators', () => {
+  let client: Carillon
+  beforeAll(async () => void (client = await connect({ servers: server.url })))
+  afterAll(() => client.close())
+  const add = (id: string, n: number): Promise<unknown> => client.workflow('counter', id).signal('add', { n })
+  const trip = (id: string): Promise<unknown> =>
+    client.workflow('counter', id).signal('trip', undefined, { wait: 'applied' }).catch(codeOf)
+  const total = (id: string): Promise<unknown> => client.workflow('counter', id).query('total')
+
+  it('skip the input that suspended an instance, once; dead letters show it', async () => {
+    await add('skipped', 1)
+    expect(await trip('skipped')).toBe('SUSPENDED')
+    await add('skipped', 2)
+    const handle = client.workflow('counter', 'skipped')
+    const { suspended } = await handle.describe()
+    expect(await handle.retry(suspended?.seq ?? 0)).toBe(true)
+    expect(await output('skip', 'counter', 'skipped', String(suspended?.seq))).toMatch(/^seq \d+: skipped: /)
+    expect(await handle.skip(suspended?.seq ?? 0)).toBe(false)
+    expect(await total('skipped')).toBe(3)
+    const letters = client.deadLetters({ type: 'counter', id: 'skipped' })
+    expect((await letters.next()).value).toMatchObject({
+      originSeq: suspended?.seq,
+      reason: { code: 'HANDLER_FAILED', message: 'the handler is broken' },
+    })
+  })
+
+  it('terminate a suspended instance at once, or start it anew', async () => {
+    expect(await trip('ended')).toBe('SUSPENDED')
+    expect(await output('terminate', 'counter', 'ended', 'enough', '--wait', 'applied')).toMatch(/^applied at seq /)
+    for (const sum of [3, 4])
+      await output('start', 'counter', 'ended', `{"total": ${sum}}`, '--if-running', 'terminate', '--wait', 'applied')
+    expect(await total('ended')).toBe(4)
+    expect(await output('cancel', 'counter', 'ended', 'no use', '--wait', 'applied')).toMatch(/^applied/)
+    await expect(client.workflow('counter', 'ended').result()).rejects.toMatchObject({ code: 'CANCELLED' })
+  })
+
+  it('pause an instance, and a type over a restart of the node; then everything goes on', async () => {
+    for (const id of ['one', 'two']) await add(id, 1)
+    await output('pause', 'counter', 'one', '--reason', 'the partner is down', '--wait', 'applied')
+    await add('one', 10)
+    expect(await total('one')).toBe(1)
+    expect(await output('describe', 'counter', 'one')).toMatch(/^paused +at seq \d+, .*: the partner is down$/m)
+    expect(await output('pause', '--type', 'counter')).toBe('the type counter is paused\n')
+    expect((await carillon('pause', 'counter')).code).toBe(2)
+    const two = client.workflow('counter', 'two')
+    await expect.poll(() => two.describe()).toMatchObject({ status: 'paused', paused: { by: 'type' } })
+    await add('two', 10)
+    await add('three', 10)
+
+    expect((await node.stop()).code).toBe(0)
+    node = await startNode({ TEST_BROKEN: '1' })
+    expect(await two.describe()).toMatchObject({ status: 'paused', queued: 1 })
+    expect(await total('two')).toBe(1)
+    expect((await client.list({ status: 'paused' }).next()).value).toMatchObject({ type: 'counter', id: 'one' })
+    expect(await json('resume', '--type', 'counter')).toEqual({ type: 'counter', changed: true })
+    await expect.poll(() => total('two')).toBe(11)
+    await expect.poll(() => total('three').catch(codeOf)).toBe(10)
+    expect(await total('one')).toBe(1)
+    await output('resume', 'counter', 'one', '--wait', 'applied')
+    expect(await total('one')).toBe(11)
   })
 })
 

@@ -66,7 +66,7 @@ export function formatHistory(entries: readonly HistoryEntry[]): string[] {
 }
 
 export function formatDescription(description: Description): string[] {
-  const { suspended, closed } = description
+  const { suspended, paused, closed } = description
   return formatFields({
     instance: `${description.type}/${description.id}`,
     status: description.status,
@@ -74,6 +74,9 @@ export function formatDescription(description: Description): string[] {
       suspended === undefined
         ? undefined
         : `at seq ${suspended.seq}: ${suspended.error.code}: ${suspended.error.message}`,
+    retry:
+      suspended?.retry === undefined ? undefined : `${suspended.retry.tries}, at ${formatTime(suspended.retry.dueMs)}`,
+    paused: paused === undefined ? undefined : formatPause(paused),
     closed: closed === undefined ? undefined : `at seq ${closed.seq}, ${formatTime(closed.timeMs)}`,
     result: closed?.outcome.ok === true ? toJson(closed.outcome.value) : undefined,
     failure: closed?.outcome.ok === false ? `${closed.outcome.error.code}: ${closed.outcome.error.message}` : undefined,
@@ -97,6 +100,12 @@ function formatAttributes(attributes: InstanceRow['attributes']): string {
   return Object.entries(attributes ?? {})
     .map(([name, value]) => `${name}=${typeof value === 'string' ? value : toJson(value).replaceAll('"', '')}`)
     .join(' ')
+}
+
+function formatPause(paused: NonNullable<Description['paused']>): string {
+  if (paused.by === 'type') return 'with its type'
+  const because = paused.reason === undefined ? '' : `: ${paused.reason}`
+  return `at seq ${paused.seq}, ${formatTime(paused.timeMs)}${because}`
 }
 
 function formatPayload({ payload, unreadable }: HistoryEntry): string {

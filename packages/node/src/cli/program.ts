@@ -10,6 +10,7 @@ import { EXIT_CODES_HELP } from './exit-codes.ts'
 import { addHealthCommand } from './health-command.ts'
 import { addListCommands } from './list-commands.ts'
 import { addNodeCommand } from './node-command.ts'
+import { addOperateCommands } from './operate-commands.ts'
 import { addReadCommands } from './read-commands.ts'
 import { addReplayCommand } from './replay-command.ts'
 import { addSendCommands } from './send-commands.ts'
@@ -40,6 +41,7 @@ export function createProgram(): Command {
   addReplayCommand(program)
   addListCommands(program)
   addTaskCommands(program)
+  addOperateCommands(program)
   addDeadCommands(program)
   addHealthCommand(program)
   addDoctorCommand(program)

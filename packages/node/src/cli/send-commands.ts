@@ -1,21 +1,13 @@
-/** `carillon start`, `signal`, `update`, `resume`: inputs for one instance. */
-import type { Accepted, SendOptions } from '@carillon/client'
+/** `carillon start`, `signal`, `update`: inputs for one instance. */
 import { type Command, Option } from 'commander'
 
 import { withClient } from './client.ts'
-import { addConnectionOptions, type ConnectionFlags } from './connection-options.ts'
-import { parseDuration } from './option-values.ts'
-import { print, printJson, toJson } from './output.ts'
+import { print, toJson } from './output.ts'
 import { readPayload } from './payload.ts'
-
-interface SendFlags extends ConnectionFlags {
-  readonly id?: string
-  readonly wait?: 'accepted' | 'applied'
-  readonly timeout?: number
-}
+import { printAccepted, type SendFlags, sendOptions, toSendOptions, waitOption } from './send-options.ts'
 
 interface StartFlags extends SendFlags {
-  readonly ifRunning: 'fail' | 'use'
+  readonly ifRunning: 'fail' | 'use' | 'terminate'
 }
 
 interface SignalFlags extends SendFlags {
@@ -26,14 +18,15 @@ export function addSendCommands(program: Command): void {
   addStart(program)
   addSignal(program)
   addUpdate(program)
-  addResume(program)
 }
 
 function addStart(program: Command): void {
-  sending(program.command('start'), 'start an instance')
+  sendOptions(program.command('start'), 'start an instance')
     .argument('[input]', 'its input: JSON, or - for stdin')
     .addOption(
-      new Option('--if-running <what>', 'what to do when it runs already').choices(['fail', 'use']).default('fail'),
+      new Option('--if-running <what>', 'what to do when it runs already')
+        .choices(['fail', 'use', 'terminate'])
+        .default('fail'),
     )
     .addOption(waitOption())
     .addHelpText(
@@ -52,7 +45,7 @@ function addStart(program: Command): void {
 }
 
 function addSignal(program: Command): void {
-  sending(program.command('signal'), 'send a signal to an instance')
+  sendOptions(program.command('signal'), 'send a signal to an instance')
     .argument('<name>', 'the signal’s name')
     .argument('[payload]', 'JSON, or - for stdin')
     .option('--start [input]', 'start the instance with this input (JSON) unless it runs, in the same step')
@@ -81,7 +74,7 @@ Examples:
 }
 
 function addUpdate(program: Command): void {
-  sending(program.command('update'), 'send an update to an instance, and print what its handler returns')
+  sendOptions(program.command('update'), 'send an update to an instance, and print what its handler returns')
     .argument('<name>', 'the update’s name')
     .argument('[input]', 'JSON, or - for stdin')
     .addHelpText('after', `\nExamples:\n  $ carillon update loyalty customer-42 redeem '{"points": 100}'`)
@@ -92,45 +85,4 @@ function addUpdate(program: Command): void {
         print(toJson(value, flags.json === true ? undefined : 2))
       })
     })
-}
-
-function addResume(program: Command): void {
-  sending(program.command('resume'), 'let a suspended instance go on at the input that suspended it')
-    .addOption(waitOption())
-    .addHelpText('after', `\nExamples:\n  $ carillon resume loyalty customer-42 --wait applied`)
-    .action(async (type: string, id: string, flags: SendFlags) => {
-      await withClient(flags, async (carillon) =>
-        printAccepted(await carillon.workflow(type, id).resume(toSendOptions(flags)), flags),
-      )
-    })
-}
-
-/** What all of them take. Options of the connection come last in their help. */
-function sending(command: Command, description: string): Command {
-  return addConnectionOptions(
-    command
-      .description(description)
-      .argument('<type>', 'the workflow type')
-      .argument('<id>', 'the instance’s id')
-      .option('--id <key>', 'the idempotency key: a repeat with it changes nothing, and gets the same answer')
-      .addOption(
-        new Option('--timeout <duration>', 'how long to wait for the outcome; default 30s').argParser(parseDuration),
-      ),
-  )
-}
-
-function waitOption(): Option {
-  return new Option('--wait <until>', 'return when the input is durable, or when its handler is done')
-    .choices(['accepted', 'applied'])
-    .default('accepted')
-}
-
-function toSendOptions({ id, wait, timeout }: SendFlags): SendOptions {
-  return { id, wait, timeoutMs: timeout }
-}
-
-function printAccepted(accepted: Accepted, { wait, json }: SendFlags): void {
-  if (json === true) return printJson(accepted)
-  const { seq, id, duplicate } = accepted
-  print(`${wait ?? 'accepted'} at seq ${seq}, id ${id}${duplicate ? ', a repeat: it changed nothing' : ''}`)
 }

@@ -199,7 +199,7 @@ export class FoldInstance implements Host {
       return this.#bury(input, 'INVALID_PAYLOAD')
     else this.#begin(payload.input?.limit as number)
     if (payload.signal === undefined) return this.#finish(input, { ok: true, value: undefined })
-    this.#onSignal({ ...input, payload: { ok: true, value: payload.signal.payload } }, payload.signal.name)
+    this.#onSignal({ ...input, payload: { ok: true, value: payload.signal.payload } }, payload.signal.name, input)
   }
 
   #begin(limit: number): void {
@@ -212,7 +212,8 @@ export class FoldInstance implements Host {
     this.#advance(this.#main, undefined)
   }
 
-  #onSignal(input: FoldInput, name: string): void {
+  /** `carrier`: the input that it came with. */
+  #onSignal(input: FoldInput, name: string, carrier = input): void {
     if (!input.payload.ok) return this.#bury(input, 'INVALID_PAYLOAD')
     const names = { ledger: ['put'], steps: ['item', 'credit'], stuck: ['put', 'bug'] }[this.#type] ?? []
     if (!names.includes(name)) return this.#bury(input, 'UNKNOWN_NAME')
@@ -226,6 +227,9 @@ export class FoldInstance implements Host {
       return this.#enqueue({ input, begin: () => model.put(op) })
     }
     if (name === 'credit' && model !== undefined) return this.#enqueue({ input, begin: () => model.onCredit(this, op) })
+    // Behind a close that was asked for, it is of the next life.
+    if (this.#closing !== undefined && input.seq > this.#closing.seq)
+      return this.#enqueue({ input: carrier, begin: neverBegins })
     if (this.#receiver === undefined) return void this.#mailbox.push(input)
     const receiver = this.#receiver
     this.#receiver = undefined
@@ -405,6 +409,10 @@ export class FoldInstance implements Host {
   #nextEffect(): string {
     return `${this.seq}.${this.#index++}`
   }
+}
+
+function neverBegins(): never {
+  throw new Error('an input behind a close began in front of it')
 }
 
 function fields({ payload }: FoldInput): Readonly<Record<string, unknown>> {

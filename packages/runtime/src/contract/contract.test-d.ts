@@ -1,4 +1,5 @@
 /** Type tests: every `@ts-expect-error` line must not compile. They run with the build. */
+import type { OnError } from './on-error.ts'
 import { z } from 'zod'
 
 import {
@@ -457,3 +458,14 @@ export const intercepting = defineInterceptors({
 })
 // @ts-expect-error -- only defineInterceptors makes them
 export const handMade: Interceptors = { workflow: [], activity: [] }
+
+export const policies: readonly OnError[] = [
+  'suspend',
+  'dead-letter',
+  { retries: 3, finally: 'dead-letter' },
+  { retries: 3, wait: '5 seconds', finally: 'suspend' },
+  // @ts-expect-error -- it has to say what comes then
+  { retries: 3 },
+  // @ts-expect-error -- no such policy
+  'ignore',
+]

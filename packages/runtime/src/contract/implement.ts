@@ -18,6 +18,7 @@ import type { Contract, ContractShape } from './contract.ts'
 import { type Duration, toMs } from './duration.ts'
 import type { Host } from './host.ts'
 import { type MailboxPolicy, parseMailbox } from './mailbox.ts'
+import { type ErrorPolicy, type OnError, parseOnError } from './on-error.ts'
 import type { InputOf, OutputOf } from './schema.ts'
 import { type LooseTimer, type TimerHandler, toTimerHandler } from './timer-handler.ts'
 import type { TimerSpec } from './timers.ts'
@@ -83,6 +84,8 @@ interface CommonSpec<Shape extends ContractShape, State, Timers extends string, 
   readonly retention?: Duration
   /** Input ids that each instance remembers, so that a repeat changes nothing; default 10,000, at most 1,000,000. */
   readonly knownIdsMax?: number
+  /** What becomes of an input whose handler throws anything but `WorkflowFailure`; default `suspend`. */
+  readonly onError?: OnError
   readonly timers?: { readonly [Name in Timers]: TimerSpec<Shape, State, Timers> }
   /**
    * Changes that `ctx.patched` guards, by names of your choice. Each becomes active, for what begins from then on, when a node with this build goes
@@ -163,6 +166,7 @@ export interface Implementation {
   /** Of the state. */
   readonly version: number
   readonly migrate: ((state: unknown, fromVersion: number) => unknown) | undefined
+  readonly onError: ErrorPolicy
   readonly signals: ReadonlyMap<string, Handler>
   /** Names among `signals`. */
   readonly concurrent: ReadonlySet<string>
@@ -224,6 +228,7 @@ export function implement<
     active: undefined,
     version,
     migrate: loose.migrate?.bind(loose),
+    onError: parseOnError(loose.onError, refuse),
     signals: signals as ReadonlyMap<string, Handler>,
     concurrent: new Set(loose.concurrent),
     mailbox: parseMailbox(loose.mailbox, shape.signals, refuse),
@@ -257,6 +262,7 @@ interface LooseSpec {
   readonly patches?: readonly string[]
   readonly version?: number
   readonly migrate?: (state: unknown, fromVersion: number) => unknown
+  readonly onError?: OnError
   readonly on?: Readonly<Record<string, unknown>>
   readonly concurrent?: readonly string[]
   readonly mailbox?: Readonly<Record<string, unknown>>

@@ -7,6 +7,7 @@
 import type { ActivityOptions } from '../contract/contract.ts'
 import type { ErrorData } from '../errors.ts'
 import type { Input, InputKind, InstanceKey, ReplyPayload } from '../protocol/index.ts'
+import type { Pause } from './standing.ts'
 
 /** `<input seq>.<index within the turn>`: with the instance's key it names one effect for ever, so emitting it again is safe. */
 export type EffectId = `${number}.${number}`
@@ -61,3 +62,5 @@ export type Effect =
   /** An input whose id was known. Counted. */
   | { readonly kind: 'duplicate'; readonly input: Input }
   | { readonly kind: 'closed'; readonly seq: number }
+  /** The instance is to take no inputs behind this one, until it is resumed. */
+  | { readonly kind: 'pause'; readonly pause: Pause }

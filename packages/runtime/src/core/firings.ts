@@ -48,6 +48,8 @@ export function fireNamed(instance: Instance, input: Input, fired: Fired): void 
   const timer = instance.implementation.timers.get(name)
   if (timer === undefined) return instance.emit({ kind: 'ignored', input })
   const named = input.name === name ? input : { ...input, name }
+  // It is a dead letter: the next period is set, and no handler runs.
+  if (instance.isSilent) return void (planOf(instance, name) === undefined || dueFirings(instance, timer, fired))
   if (planOf(instance, name) === undefined) return begin(instance, timer, named, { dueMs: fired.dueMs, missed: 0 })
   if (fired.dueMs !== fired.setMs) warnOfTimeZones(instance, fired)
   for (const firing of dueFirings(instance, timer, fired)) offer(instance, timer, named, fired.id, firing)

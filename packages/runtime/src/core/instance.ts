@@ -23,6 +23,7 @@ import type { Base } from './renewal.ts'
 import { replyTo } from './reply.ts'
 import type { Turn } from './turn.ts'
 import { Scope } from './scope.ts'
+import type { Culprit } from './standing.ts'
 import { Waits } from './waits.ts'
 import type { LiveChild } from './children.ts'
 import type { OpenTask } from './tasks.ts'
@@ -63,7 +64,11 @@ export class Instance {
   tasks = new Map<EffectId, OpenTask>()
   /** Set while a turn of this instance runs. */
   turn: Turn | undefined
-  poison: { readonly error: unknown } | undefined
+  poison: { readonly error: unknown; readonly culprit: Culprit | undefined } | undefined
+  /** A handler that throws ends with its error, in this turn (Mark.lenient). */
+  isLenient = false
+  /** Timers that fire run no handler, in this turn (Mark.dead). */
+  isSilent = false
   /** True once user code has been started or woken whose microtasks have not run yet. */
   unsettled = false
   closing: Closing | undefined
@@ -78,6 +83,9 @@ export class Instance {
   #mainSeq = 0
   /** The scope of `run`, while it runs. */
   mainScope: Scope | undefined
+  /** The turn in which it last continued as new, and the one before that. */
+  renewedSeq = 0
+  renewedBefore = 0
   /** Whether this life was asked to cancel. */
   isCancelled = false
   /** Senders of repeats that wait for the outcome of the first input with their id. */
@@ -158,10 +166,11 @@ export class Instance {
     )
       return this.enqueue(job)
     this.#beside.add(job)
+    const beganSeq = this.requireTurn().seq
     this.#call(job.run, (result) => {
       // It was abandoned.
       if (!this.#beside.delete(job)) return
-      this.#jobEnded(job, result)
+      this.#jobEnded(job, result, beganSeq)
       this.#pump()
     })
   }
@@ -292,8 +301,9 @@ export class Instance {
     )
   }
 
-  poisonWith(error: unknown): void {
-    this.poison ??= { error }
+  /** `culprit`: the input whose handler threw. */
+  poisonWith(error: unknown, culprit?: Culprit): void {
+    this.poison ??= { error, culprit }
   }
 
   /** After everything has settled: a coroutine that waits for nothing that the journal could bring would wait for ever. */
@@ -327,11 +337,12 @@ export class Instance {
       const job = this.#queue.shift()
       if (job === undefined) return
       this.#slot = job
+      const beganSeq = this.requireTurn().seq
       this.#call(job.run, (result) => {
         // It was abandoned.
         if (this.#slot !== job) return
         this.#slot = undefined
-        this.#jobEnded(job, result)
+        this.#jobEnded(job, result, beganSeq)
         this.#pump()
       })
     }
@@ -343,17 +354,30 @@ export class Instance {
     return this.closing === undefined || next.input.seq <= this.closing.behindSeq
   }
 
-  #jobEnded(job: Job, result: Settled): void {
+  #jobEnded(job: Job, result: Settled, beganSeq: number): void {
     if (result.ok) return this.finish(job.input, { ok: true, value: result.value })
     const { error } = result
     if (codeOf(error) === 'UPDATE_REJECTED' && job.isUpdate === true)
       return this.finish(job.input, { ok: false, error: toPlainError(error, 'UPDATE_REJECTED') })
     if (codeOf(error) === 'INPUT_REJECTED' && job.input.kind !== 'timer')
       return this.deadLetter(job.input, toPlainError(error, 'INPUT_REJECTED'))
-    if (codeOf(error) !== 'WORKFLOW_FAILED') return this.poisonWith(error)
+    if (codeOf(error) !== 'WORKFLOW_FAILED') {
+      const culprit = this.#culpritOf(job, beganSeq)
+      if (!this.isLenient || culprit.isNew) return this.poisonWith(error, culprit)
+      return this.deadLetter(job.input, toPlainError(error, 'HANDLER_FAILED'))
+    }
     const outcome: Outcome = { ok: false, error: toPlainError(error, 'WORKFLOW_FAILED') }
     this.requestClose(outcome, job.input.seq)
     this.finish(job.input, outcome)
+  }
+
+  /** An input in front of the last renewal is not in the tail any more: it cannot be left out. */
+  #culpritOf({ input: { seq } }: Job, beganSeq: number): Culprit {
+    const turn = this.requireTurn()
+    const renewedSeq = turn.renewals > 0 ? this.renewedBefore : this.renewedSeq
+    // Without it, others that came meanwhile would not have given way to it: they have been told so.
+    const isAlone = seq === turn.seq || this.implementation.mailbox === undefined
+    return { seq, isNew: beganSeq === turn.seq && seq > renewedSeq && isAlone }
   }
 
   #mainEnded(result: Settled): void {

@@ -6,6 +6,7 @@
  * | meta   | `position/<p>`                                  | the last applied seq of the partition, as msgpack  |
  * | meta   | `count/<p>/<type>`                              | instances of each status, by the status's code     |
  * | meta   | `patch/<p>/<type>/<patch>`                      | the seq since which the patch is active            |
+ * | meta   | `due/<p>/<type>.<id>`                           | empty: an instance waits for the host alone        |
  * | record | `<p>/<type>.<id>`                               | an instance: summary and last quiescent data       |
  * | tail   | `<p>/<type>.<id>/<seq>`                         | an input that the data of the record does not hold |
  * | ids    | `<p>/<type>.<id>/<block>`                       | 64 known ids                                       |
@@ -57,6 +58,21 @@ export function parsePatchKey(key: string): { readonly type: string; readonly pa
 /** The active patches of a partition. */
 export function patchRange(partition: Partition): Range {
   return { from: `patch/${part(partition)}/`, to: `patch/${part(partition)}${BEHIND_SLASH}` }
+}
+
+export function dueKey(partition: Partition, key: InstanceKey): string {
+  return `due/${part(partition)}/${key}`
+}
+
+/** Instances of a partition that wait for the host alone, from behind one. */
+export function dueRange(partition: Partition, after: InstanceKey | undefined, limit: number): Range {
+  const prefix = `due/${part(partition)}`
+  return { from: after === undefined ? `${prefix}/` : `${prefix}/${after}\u0000`, to: prefix + BEHIND_SLASH, limit }
+}
+
+/** The instance of such a row. */
+export function instanceOfDueKey(text: string): InstanceKey {
+  return text.slice(text.lastIndexOf('/') + 1) as InstanceKey
 }
 
 export function recordKey(partition: Partition, key: InstanceKey): string {

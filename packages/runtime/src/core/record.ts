@@ -4,7 +4,6 @@
  * A record is a short summary (for lists, and for what must be known before the code runs) in front of the last quiescent data. An instance in
  * which code waits is its record and its tail: the inputs behind `coveredSeq`.
  */
-import { type ErrorData } from '../errors.ts'
 import {
   decodeValue,
   encodeCanonical,
@@ -14,6 +13,7 @@ import {
   type InstanceKey,
   INSTANCE_STATUSES,
   isPlain,
+  type Mark,
   type Outcome,
   type PayloadEncoding,
 } from '../protocol/index.ts'
@@ -24,19 +24,14 @@ import { emptyData, type InstanceData, type OpenChild, type Phase, type SetTimer
 import { type KnownHead, KnownIds } from './known-ids.ts'
 import type { Renewal } from './renewal.ts'
 import type { Repeat, Repeats } from './repeats.ts'
-
-/** Where a suspended instance stands: at this input, which has not been applied. */
-export interface Suspension {
-  readonly seq: number
-  readonly error: ErrorData
-}
+import { type FlatStanding, flattenStanding, type Standing, type Suspension, unflattenStanding } from './standing.ts'
 
 export interface Summary {
   readonly status: RecordStatus
   readonly startedMs: number
   /** Inputs up to here are in the data; the tail holds the ones behind it. */
   readonly coveredSeq: number
-  readonly suspension: Suspension | undefined
+  readonly standing: Standing | undefined
   /** When it closed; undefined while it has not. */
   readonly closedMs: number | undefined
   /** As of now, also where the data behind it is older. */
@@ -52,7 +47,7 @@ type FlatSummary = [
   startedMs: number,
   coveredSeq: number,
   suspension?: Suspension | null,
-  rare?: { readonly closedMs?: number; readonly attributes?: AttributeData },
+  rare?: { readonly closedMs?: number; readonly attributes?: AttributeData; readonly standing?: FlatStanding },
 ]
 type FlatPhase = [] | [startedMs: number] | [startedMs: number, seq: number, timeMs: number, outcome: Outcome]
 type FlatData = [
@@ -102,16 +97,22 @@ type FlatInput = [
   reply: string | null,
   trace: string | null,
   version: string,
+  mark?: Mark,
 ]
 
 /** A record: the summary, then the data as it is (it may have been encoded earlier). */
 export function encodeRecord(summary: Summary, data: Uint8Array): Uint8Array {
-  const { suspension, closedMs, attributes } = summary
+  const { standing, closedMs, attributes } = summary
   const flat: FlatSummary = [statusCode(summary.status), summary.startedMs, summary.coveredSeq]
+  const suspension = standing?.suspension
   if (suspension !== undefined) flat.push(suspension)
-  if (closedMs !== undefined || attributes !== undefined) {
+  if (closedMs !== undefined || attributes !== undefined || standing !== undefined) {
     if (suspension === undefined) flat.push(null)
-    flat.push({ ...(closedMs === undefined ? {} : { closedMs }), ...(attributes === undefined ? {} : { attributes }) })
+    flat.push({
+      ...(closedMs === undefined ? {} : { closedMs }),
+      ...(attributes === undefined ? {} : { attributes }),
+      ...(standing === undefined ? {} : { standing: flattenStanding(standing) }),
+    })
   }
   const head = encodeValue(flat)
   const record = new Uint8Array(2 + head.length + data.length)
@@ -123,14 +124,14 @@ export function encodeRecord(summary: Summary, data: Uint8Array): Uint8Array {
 }
 
 export function decodeSummary(record: Uint8Array): Summary {
-  const [status, startedMs, coveredSeq, suspension, { closedMs, attributes } = {}] = decodeValue(
+  const [status, startedMs, coveredSeq, suspension, { closedMs, attributes, standing } = {}] = decodeValue(
     record.subarray(2, dataOffset(record)),
   ) as FlatSummary
   return {
     status: statusOfCode(status),
     startedMs,
     coveredSeq,
-    suspension: suspension ?? undefined,
+    standing: unflattenStanding(suspension ?? undefined, standing),
     closedMs,
     attributes,
   }
@@ -301,13 +302,27 @@ function decodePhase(flat: FlatPhase): Phase {
   return { kind: 'closed', startedMs, seq, timeMs, outcome }
 }
 
-function flattenInput({ seq, timeMs, kind, name, id, encoding, payload, reply, trace, version }: Input): FlatInput {
+function flattenInput({
+  seq,
+  timeMs,
+  kind,
+  name,
+  id,
+  encoding,
+  payload,
+  reply,
+  trace,
+  version,
+  mark,
+}: Input): FlatInput {
   const json = isPlain(encoding) ? encoding === 'json' : encoding
-  return [seq, timeMs, kind, name, id ?? null, json, payload, reply ?? null, trace ?? null, version]
+  const flat: FlatInput = [seq, timeMs, kind, name, id ?? null, json, payload, reply ?? null, trace ?? null, version]
+  if (mark !== undefined) flat.push(mark)
+  return flat
 }
 
-function unflattenInput([seq, timeMs, kind, name, id, json, payload, reply, trace, version]: FlatInput): Input {
-  return {
+function unflattenInput([seq, timeMs, kind, name, id, json, payload, reply, trace, version, mark]: FlatInput): Input {
+  const input: Input = {
     seq,
     timeMs,
     kind,
@@ -319,6 +334,7 @@ function unflattenInput([seq, timeMs, kind, name, id, json, payload, reply, trac
     trace: trace ?? undefined,
     version,
   }
+  return mark === undefined ? input : { ...input, mark }
 }
 
 function dataOffset(record: Uint8Array): number {

@@ -52,6 +52,8 @@ export function renew(instance: Instance, input: unknown, state: unknown, behind
       'LIMIT_REACHED',
       `${instance.type}/${instance.id} continued as new ${INSTANCE_LIMITS.renewals} times in one turn: await something in each life`,
     )
+  if (turn.renewals === 1) instance.renewedBefore = instance.renewedSeq
+  instance.renewedSeq = turn.seq
   for (const id of data.activities.keys()) instance.emit({ kind: 'activity-done', id })
   for (const [id, dueMs] of data.sleeps) instance.emit({ kind: 'timer-done', id, dueMs })
   data.activities = new Map()
@@ -69,6 +71,7 @@ export function takeUpRenewal(instance: Instance): readonly Input[] {
   const { renewal } = instance.data
   if (renewal === undefined) return []
   instance.data.renewal = undefined
+  instance.renewedSeq = instance.data.seq
   instance.requireTurn().resumeAt(renewal.mark)
   instance.startMain(renewal.input)
   return renewal.behind

@@ -13,18 +13,22 @@ import { terminate } from './terminate.ts'
 export function stepTerminate(instance: Instance, input: Input): void {
   const parsed = parsePayload(() => parseEnding(instance, input))
   if (!parsed.ok) return instance.deadLetter(input, parsed.error)
-  const { reason = 'it was told to' } = parsed.value
+  const { reason = TERMINATE_REASON } = parsed.value
   if (!isMeant(instance, parsed.value)) {
     instance.emit({ kind: 'ignored', input })
     return instance.finish(input, { ok: true })
   }
-  if (instance.data.phase.kind !== 'running') return instance.finish(input, { ok: false, error: notRunning(instance) })
+  if (instance.data.phase.kind !== 'running')
+    return instance.finish(input, { ok: false, error: notRunning(instance, 'terminate') })
   terminate(instance, reason)
   instance.finish(input, { ok: true })
 }
 
-function notRunning({ type, id, data }: Instance): ErrorData {
+/** Where none is given. */
+export const TERMINATE_REASON = 'it was told to'
+
+export function notRunning({ type, id, data }: Instance, command: string): ErrorData {
   return data.phase.kind === 'closed'
-    ? { code: 'CLOSED', message: `${type}/${id} is closed already: there is nothing to terminate` }
-    : { code: 'NOT_FOUND', message: `there is no instance ${type}/${id} to terminate` }
+    ? { code: 'CLOSED', message: `${type}/${id} is closed already: there is nothing to ${command}` }
+    : { code: 'NOT_FOUND', message: `there is no instance ${type}/${id} to ${command}` }
 }

@@ -35,6 +35,16 @@ function fireSleep(instance: Instance, id: EffectId): void {
   else instance.settleWait(id, { ok: true })
 }
 
+/** The timer that an input says has fired. */
+export function timerEffectOf(instance: Instance, input: Input): EffectId | undefined {
+  if (input.kind !== 'timer') return undefined
+  try {
+    return parseTimer(payloadOf(instance, input)).effect
+  } catch {
+    return undefined
+  }
+}
+
 function parseTimer(value: unknown): TimerPayload & { readonly effect: EffectId } {
   const { effect, dueMs } = asObject(value)
   if (!isEffectId(effect)) throw malformed('effect')

@@ -7,13 +7,15 @@
  *    turn may be kept).
  */
 import { CarillonError, toErrorData } from '../errors.ts'
-import { type Input, type Outcome, PROTOCOL_VERSION } from '../protocol/index.ts'
+import { type Input, type Mark, type Outcome, PROTOCOL_VERSION } from '../protocol/index.ts'
 import { stepAnswer } from './calls.ts'
 import { letGoOfChildren, tellParent } from './children.ts'
 import type { Effect } from './effect.ts'
 import { runAgain } from './firings.ts'
 import type { Instance } from './instance.ts'
 import { emptyData } from './instance-data.ts'
+import { MARKED_PLACE, stepDead, stepObeyed } from './marked.ts'
+import type { Culprit } from './standing.ts'
 import { stepAdmin } from './step-admin.ts'
 import { renew, takeUpRenewal } from './renewal.ts'
 import { armRetention } from './retention.ts'
@@ -24,13 +26,14 @@ import { stepSignal } from './step-signal.ts'
 import { stepStart } from './step-start.ts'
 import { stepTimer } from './step-timer.ts'
 import { stepUpdate } from './step-update.ts'
+import { terminate } from './terminate.ts'
 import { drainMicrotasks, enterTurn, leaveTurn, Turn } from './turn.ts'
 import { letGoOfUnheard } from './unheard.ts'
 
 export type TurnResult =
   | { readonly kind: 'applied'; readonly effects: readonly Effect[] }
   /** User code threw, or did what it must not: throw the instance away, rebuild it without this input, and suspend it here. */
-  | { readonly kind: 'poisoned'; readonly error: unknown }
+  | { readonly kind: 'poisoned'; readonly error: unknown; readonly culprit: Culprit | undefined }
 
 /** Applies an input. Synchronous unless user code is. The caller awaits it before it does anything else (turn.ts, invariant 1). */
 export function applyInput(instance: Instance, input: Input): TurnResult | Promise<TurnResult> {
@@ -59,7 +62,8 @@ function runTurn(instance: Instance, input: Input): TurnResult | Promise<TurnRes
   enterTurn(turn)
   if (instance.poison === undefined) {
     try {
-      receiveInput(instance, input)
+      if (input.mark === undefined) receiveInput(instance, input)
+      else receiveMarked(instance, input, input.mark)
     } catch (error) {
       instance.poisonWith(error)
     }
@@ -95,12 +99,25 @@ function endTurn(instance: Instance, turn: Turn): TurnResult {
   if (instance.poison === undefined) letGoOfUnheard(instance)
   leaveTurn()
   instance.turn = undefined
-  if (instance.poison !== undefined) return { kind: 'poisoned', error: instance.poison.error }
+  instance.isLenient = false
+  if (instance.poison !== undefined) return { kind: 'poisoned', ...instance.poison }
   // An absent instance leaves memory when it pleases the host: it must remember nothing until it is started.
   if (instance.data.phase.kind === 'absent') instance.data = emptyData(instance.implementation.knownIdsMax)
   else instance.data.timeMs = turn.nowMs
   instance.data.seq = turn.seq
   return { kind: 'applied', effects: turn.effects }
+}
+
+function receiveMarked(instance: Instance, input: Input, { terminate: reason, dead, lenient, outcome }: Mark): void {
+  instance.requireTurn().resumeAt(MARKED_PLACE)
+  instance.isLenient = lenient === true
+  if (reason !== undefined && instance.data.phase.kind === 'running') {
+    terminate(instance, reason)
+    settleClose(instance)
+  }
+  if (dead !== undefined) return stepDead(instance, input, dead)
+  if (outcome !== undefined) return stepObeyed(instance, input, outcome)
+  receiveInput(instance, input)
 }
 
 function receiveInput(instance: Instance, input: Input): void {

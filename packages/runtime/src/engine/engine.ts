@@ -28,6 +28,7 @@ import type {
   Write,
 } from '../ports/index.ts'
 import {
+  type ControlState,
   encodeToken,
   encodeValue,
   HEADERS,
@@ -65,6 +66,8 @@ const POSITIONS_EVERY_MS = 4000
 /** However soon a timer is due: so much may still come together into one commit. */
 const COMMIT_SOONEST_MS = 5
 const MSGPACK = { [HEADERS.encoding]: 'msgpack' } as const
+/** Inputs of one instance that went without the clock being looked at, when it goes on in slices. */
+const GO_ON_INPUTS = 64
 /** Turns between two looks at the clock. */
 const TURNS_PER_LOOK = 16
 
@@ -163,6 +166,8 @@ export class Engine {
   #phase: 'new' | 'running' | 'failed' | 'closed' = 'new'
   readonly #caughtUp: Promise<void>
   #reportCaughtUp: () => void = () => {}
+  #isGoingOn = false
+  #unwatchControls: () => void = () => {}
 
   constructor(options: EngineOptions) {
     this.#options = options
@@ -264,6 +269,7 @@ export class Engine {
     await rememberJournal(store, bounds)
     this.#tracing.begin(bounds.identity)
     this.#phase = 'running'
+    this.#watchControls()
     this.#readSeq = Math.min(...positions)
     this.#catchUpSeq = bounds.lastSeq
     logger.info(
@@ -284,6 +290,7 @@ export class Engine {
     if (this.#phase === 'closed') return
     const wasRunning = this.#phase === 'running'
     this.#phase = 'closed'
+    this.#unwatchControls()
     await this.#reader?.close()
     this.#rpc.close()
     await Promise.all(this.#stopServing.map((stop) => stop()))
@@ -321,6 +328,7 @@ export class Engine {
     this.#flush()
     this.#rpc.progressed()
     this.#planCommit()
+    this.#planGoingOn()
     if (this.#muted && this.#readSeq >= this.#catchUpSeq) this.#background(this.#goLive())
   }
 
@@ -352,6 +360,52 @@ export class Engine {
     logger.info({ seq: this.#readSeq }, 'caught up: effects go out')
     await this.#announcePatches()
     this.#reportCaughtUp()
+    this.#planGoingOn()
+  }
+
+  /** Types that are paused are held from before the first turn; a change takes effect between two turns. */
+  #watchControls(): void {
+    const { controls } = this.#options
+    if (controls === undefined) return
+    const hold = ({ pausedTypes }: ControlState): void => {
+      for (const partition of this.#partitions.values()) partition.hold(pausedTypes)
+    }
+    hold(controls.current())
+    this.#unwatchControls = controls.watch((state) =>
+      this.#background(this.#turns.run(async () => hold(state)).then(() => this.#planGoingOn())),
+    )
+  }
+
+  #planGoingOn(): void {
+    if (this.#isGoingOn || this.#muted || !this.#hasDue) return
+    this.#isGoingOn = true
+    this.#background(this.#goOn().finally(() => (this.#isGoingOn = false)))
+  }
+
+  get #hasDue(): boolean {
+    for (const partition of this.#partitions.values()) if (partition.hasDue) return true
+    return false
+  }
+
+  /** Lets instances that wait for the host alone go on, in slices between the turns of others. */
+  async #goOn(): Promise<void> {
+    while (this.#phase === 'running' && this.#hasDue) {
+      await this.#turns.run(() => this.#goOnSlice())
+      this.#flush()
+      this.#rpc.progressed()
+      this.#planCommit()
+      await this.#options.clock.yield()
+    }
+  }
+
+  async #goOnSlice(): Promise<void> {
+    const endMs = performance.now() + this.#limits.sliceMs
+    for (const partition of this.#partitions.values()) {
+      while (partition.hasDue && this.#phase === 'running') {
+        await partition.goOn(GO_ON_INPUTS)
+        if (performance.now() >= endMs) return
+      }
+    }
   }
 
   /** In one moment with a collect: effects before it are found in the store, those behind it are told. */

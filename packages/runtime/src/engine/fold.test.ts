@@ -67,6 +67,7 @@ const Entity = defineWorkflow('entity', {
     order: type<number>(),
     tick: type<number>(),
     assign: type<number>(),
+    fall: type<number>(),
   },
   attributes: { sum: 'number', half: 'text', isOdd: 'bool', at: 'time', tags: 'texts' },
   tasks: { check: { input: type<number>(), output: type<number>() } },
@@ -140,6 +141,11 @@ const entity = implement(Entity, {
     },
     boom() {
       throw new Error('boom')
+    },
+    async fall(ctx, n) {
+      ctx.state.log.push(['falls', n])
+      await ctx.activities.call(n)
+      throw new Error('fallen')
     },
     async race(ctx, n) {
       if (n % 3 === 0) ignore(ctx.activities.call(n))
@@ -232,6 +238,7 @@ const flow = implement(Flow, {
       const { name, payload: n } = await (n3() === 0 ? ctx.receive() : ctx.receive('go', 'item'))
       ctx.state.log.push(name, n)
       ctx.attributes.set({ step: n, last: name })
+      if (n === 23) throw new Error('flow')
       if (n % 4 === 0) ctx.state.sum += await ctx.activities.call(n)
       if (n % 4 === 3)
         await ctx.scope((inner) => inner.activities.call(n), { timeout: n, cancellable: n % 8 === 3 }).catch(codeOf)
@@ -320,7 +327,9 @@ function note(name: string) {
   ): Promise<void> => {
     ctx.state.log.push([name, dueMs, missed, ctx.now()])
     if (ctx.now() < dueMs) early += 1
+    if (dueMs % 11 === 3) throw new Error('a firing')
     if ((dueMs / 10) % 2 < 1) ctx.state.log.push([name, await ctx.activities.call(dueMs)])
+    if (dueMs % 11 === 4) throw new Error('a late firing')
   }
 }
 
@@ -331,6 +340,9 @@ const KEYS = [
   'flow.d',
   'clock.e',
   'clock.f',
+  'soft.g',
+  'stubborn.h',
+  'softclock.i',
 ] as const satisfies readonly InstanceKey[]
 /** They change payloads, refuse some, and let handlers go on a microtask later. */
 const interceptors = defineInterceptors({
@@ -383,6 +395,10 @@ const FIRST_BUILD = new Map<string, Implementation>([
   ['entity', entity],
   ['flow', flow],
   ['clock', clock],
+  // The same code with other policies.
+  ['softclock', { ...clock, onError: { retries: 0, waitMs: 1, finally: 'dead-letter' } }],
+  ['soft', { ...entity, onError: { retries: 0, waitMs: 1, finally: 'dead-letter' } }],
+  ['stubborn', { ...entity, onError: { retries: 2, waitMs: 5, finally: 'dead-letter' } }],
 ])
 const NEXT_BUILD = new Map([...FIRST_BUILD].map(([name, build]) => [name, nextBuildOf(build)]))
 type Build = ReadonlyMap<string, Implementation>
@@ -406,7 +422,11 @@ class Fold {
   #build: Build
   readonly counts = { applied: 0, duplicate: 0, ignored: 0, dead: 0, suspended: 0 }
 
-  constructor(disk = new MemoryDisk(), build: Build = FIRST_BUILD) {
+  readonly #atOnceMax: number
+  #held: ReadonlySet<string> = new Set()
+
+  constructor(disk = new MemoryDisk(), build: Build = FIRST_BUILD, atOnceMax = 500) {
+    this.#atOnceMax = atOnceMax
     this.store = new MemoryStore({ disk })
     this.#build = build
     this.partition = this.#open()
@@ -442,8 +462,22 @@ class Fold {
     this.crash()
   }
 
+  /** As operators pause types, on this node. */
+  hold(...types: readonly string[]): void {
+    this.#held = new Set(types)
+    this.partition.hold(this.#held)
+  }
+
+  /** Lets one instance that waits for the host alone go on, if there is one. */
+  async goOn(inputsMax: number): Promise<boolean> {
+    await this.partition.goOn(inputsMax)
+    return this.partition.hasDue
+  }
+
   /** Everything that must be the same, however the inputs were folded. */
   async outcome(): Promise<unknown> {
+    this.hold()
+    while (await this.goOn(7));
     await this.commit()
     const instances: unknown[] = []
     for (const key of KEYS) instances.push(await this.#describe(key))
@@ -459,18 +493,21 @@ class Fold {
     const { data, isQuiescent } = found.instance
     const { status, attributes } = checkIndex(this.store, PARTITION).get(key) ?? {}
     // The record says what the instance is now, whatever waits in it.
-    deepStrictEqual(
-      [status, attributes],
-      [found.suspension === undefined ? statusOf(data.phase) : 'suspended', data.attributes],
-    )
+    const { suspension, pause } = found.standing ?? {}
+    const expected = suspension !== undefined ? 'suspended' : pause !== undefined ? 'paused' : statusOf(data.phase)
+    deepStrictEqual([status, attributes], [expected, data.attributes])
     // Without the position: a repeat moves it.
     const digest = digestOf({ ...data, seq: 0, timeMs: 0 })
     return {
       key,
       digest,
       isQuiescent,
-      suspendedAt: found.suspension?.seq,
-      parked: found.parked(this.store).map(({ seq }) => seq),
+      suspension,
+      pause,
+      parked:
+        found.standing === undefined
+          ? []
+          : found.waiting(this.store, found.standing.from, Infinity).map(({ seq }) => seq),
     }
   }
 
@@ -495,11 +532,20 @@ class Fold {
       suspended: nothing,
       count: (what) => (this.counts[what] += 1),
     }
-    return new Partition({ number: PARTITION, store: this.store, implementations: this.#build, sink })
+    const partition = new Partition({
+      number: PARTITION,
+      store: this.store,
+      implementations: this.#build,
+      sink,
+      atOnceMax: this.#atOnceMax,
+    })
+    partition.hold(this.#held)
+    return partition
   }
 }
 
 /** Of all programs. */
+const commands = { skip: 0, retry: 0, pause: 0, firedRetry: 0, terminate: 0 }
 let childResults = 0
 let firings = 0
 let early = 0
@@ -553,24 +599,44 @@ async function inputsOf(
   await push('entity.a', 'signal', 'ask', 2)
   await push('entity.b', 'signal', 'parent', moves.length)
   let index = 0
+  if (moves.length % 3 === 1) await push('entity.a', 'signal', 'boom', 1)
+  if (moves.length % 3 === 2) await push('stubborn.h', 'signal', 'boom', 1)
   for (const { instance, what, argument, id, laterMs } of moves) {
     if (index++ === patchAt) for (const type of FIRST_BUILD.keys()) await push(`${type}.x`, 'admin', PATCH, undefined)
     const key = KEYS[instance] as InstanceKey
     timeMs += laterMs
     const inputId = id === undefined ? undefined : `id-${id}`
-    const data = (await fold.partition.find(key))?.instance.data
+    const resident = await fold.partition.find(key)
+    const data = resident?.instance.data
+    const suspension = resident?.suspension
     const activity = [...(data?.activities.keys() ?? [])][argument % 3]
     const call = [...(data?.calls.keys() ?? [])][argument % 3]
     const child = [...(data?.children.keys() ?? [])][argument % 3]
     const isKept = data?.phase.kind === 'closed' && !canForget
-    const isClock = typeTokenOf(key) === 'clock'
+    const isClock = typeTokenOf(key).endsWith('clock')
     const timer = [
       ...(isKept ? [] : (data?.timers.values() ?? [])),
       ...[...(data?.sleeps ?? [])].map(([effect, dueMs]) => ({ effect, dueMs })),
     ][argument % (isClock ? 6 : 3)]
     const task = [...((await fold.partition.find(key))?.instance.tasks.keys() ?? [])][argument % 3]
     const isOfChild = what < 50 && what % 5 >= 3
-    if (what % 9 === 0 && task !== undefined) {
+    const isCommand = suspension !== undefined && what % 2 === 1
+    if (isCommand && suspension.retry !== undefined && argument % 4 > 0) {
+      commands.firedRetry += 1
+      // Some come early.
+      if (argument % 4 > 1) timeMs = Math.max(timeMs, suspension.retry.dueMs)
+      await push(key, 'timer', 'retry', { effect: suspension.retry.effect, dueMs: suspension.retry.dueMs })
+    } else if (isCommand) {
+      const name = (['skip', 'retry', 'skip', 'terminate', 'pause'] as const)[argument % 5] ?? 'skip'
+      commands[name] += 1
+      await push(
+        key,
+        'admin',
+        name,
+        name === 'pause' || name === 'terminate' ? undefined : { seq: suspension.seq },
+        inputId,
+      )
+    } else if (what % 9 === 0 && task !== undefined) {
       deeds += 1
       const token = parseTaskToken(formatTaskToken(key, task, 'carillon'))
       const deed = (['complete', 'complete', 'fail', 'heartbeat'] as const)[argument % 4] as TaskDeed
@@ -601,8 +667,11 @@ async function inputsOf(
       // Now and then of another type: code that has changed.
       const name = argument === 30 ? 'other' : parseKey(asked).type
       await push(key, 'child', name, { effect: child, outcome }, `child/${child}`)
-    } else if (what < 53) await push(key, 'admin', 'resume', undefined)
-    else if (what === 53) {
+    } else if (what < 52) await push(key, 'admin', 'resume', undefined)
+    else if (what === 52) {
+      commands.pause += 1
+      await push(key, 'admin', 'pause', { reason: 'so' }, inputId)
+    } else if (what === 53) {
       if (argument % 2 === 0) await push(key, 'admin', 'terminate', { reason: 'enough' }, inputId)
       else await push(key, 'cancel', '', undefined, inputId)
     } else if (what < 56) await push(key, 'start', '', startOf(key, argument), inputId)
@@ -614,7 +683,7 @@ async function inputsOf(
     else
       await push(
         key,
-        what < 62 && typeTokenOf(key) === 'entity' ? 'update' : 'signal',
+        what < 62 && typeTokenOf(key) !== 'flow' ? 'update' : 'signal',
         nameOf(key, what),
         argument,
         inputId,
@@ -624,7 +693,7 @@ async function inputsOf(
 }
 
 function startOf(key: InstanceKey, argument: number): unknown {
-  if (typeTokenOf(key) === 'clock') return { ifRunning: argument % 4 === 0 ? 'terminate' : 'use' }
+  if (typeTokenOf(key).endsWith('clock')) return { ifRunning: argument % 4 === 0 ? 'terminate' : 'use' }
   const update = typeTokenOf(key) === 'flow' ? { name: 'peek' } : { name: 'take', input: argument }
   const starts = [
     { ifRunning: 'use' },
@@ -637,7 +706,7 @@ function startOf(key: InstanceKey, argument: number): unknown {
 }
 
 function nameOf(key: InstanceKey, what: number): string {
-  if (parseKey(key).type === 'clock')
+  if (parseKey(key).type.endsWith('clock'))
     return ['plan', 'wait', 'add', 'plan', 'renew', 'plan', 'wait', 'done'][what % 8] as string
   if (parseKey(key).type === 'flow') return ['go', 'item', 'bump'][what % 3] as string
   if (what < 62) return 'take'
@@ -663,11 +732,12 @@ function nameOf(key: InstanceKey, what: number): string {
     'label',
     'assign',
   ]
-  if (what >= 98) return 'boom'
+  if (what >= 96) return 'boom'
+  if (what === 87) return 'fall'
   if (what >= 88 && what < 93) return 'beside'
   if (what === 93) return 'finish'
-  if (what >= 94 && what < 97) return 'renew'
-  return what === 97 ? 'done' : (names[what % names.length] as string)
+  if (what === 94 || what === 95) return 'renew'
+  return what === 86 ? 'done' : (names[what % names.length] as string)
 }
 
 async function foldOnce(inputs: readonly Keyed[], build?: Build): Promise<unknown> {
@@ -864,6 +934,61 @@ describe('the fold', () => {
 function encoded({ key, input }: Keyed): Keyed {
   const { bytes, encoding } = codecs.encode(input.payload, 'msgpack', placeOfInput(key, input.kind, input.name))
   return { key, input: { ...input, payload: bytes, encoding } }
+}
+
+type Event = 'hold entity' | 'hold all' | 'hold none' | 'go on' | 'commit' | 'passivate' | 'crash' | 'nothing'
+const EVENTS: readonly Event[] = [
+  'hold entity',
+  'hold all',
+  'hold none',
+  'go on',
+  'go on',
+  'commit',
+  'passivate',
+  'crash',
+  'nothing',
+]
+
+describe('holding', () => {
+  it('G4: changes nothing but when, whatever types are held and however small the slices are', async () => {
+    let held = 0
+    await fc.assert(
+      fc.asyncProperty(
+        moves,
+        fc.array(fc.constantFrom(...EVENTS), { minLength: 60, maxLength: 60 }),
+        fc.nat(3),
+        async (program, events, atOnceMax) => {
+          const inputs = await inputsOf(program)
+          const fold = new Fold(new MemoryDisk(), FIRST_BUILD, atOnceMax)
+          for (let at = 0; at < inputs.length; at++) {
+            await fold.apply(inputs[at] as Keyed)
+            const event = events[at % events.length] ?? 'nothing'
+            await happen(fold, event)
+            if (event === 'crash') {
+              const { position } = fold.partition
+              for (const again of inputs.slice(0, at + 1)) if (again.input.seq > position) await fold.apply(again)
+            }
+            if (fold.partition.hasDue) held += 1
+          }
+          expect(await fold.outcome()).toEqual(await foldOnce(inputs))
+        },
+      ),
+      { numRuns: 120 },
+    )
+    expect(held).toBeGreaterThan(500)
+    // Of all properties above: else they would prove nothing about commands.
+    for (const count of Object.values(commands)) expect(count).toBeGreaterThan(5)
+  })
+})
+
+async function happen(fold: Fold, event: Event): Promise<void> {
+  if (event === 'hold entity') return fold.hold('entity')
+  if (event === 'hold all') return fold.hold('entity', 'flow', 'soft', 'stubborn')
+  if (event === 'hold none') return fold.hold()
+  if (event === 'go on') return void (await fold.goOn(1))
+  if (event === 'crash') return fold.crash()
+  if (event !== 'nothing') await fold.commit()
+  if (event === 'passivate') fold.partition.passivate(() => false)
 }
 
 /** As the client does it: its inputs have an id; results and firings are known by their effect. */

@@ -14,17 +14,21 @@ import type { Implementation } from '../contract/implement.ts'
 import {
   answerTo,
   applyInput,
+  dueKey,
+  dueRange,
   type Effect,
   effectKey,
   type EffectId,
+  instanceOfDueKey,
   isEffectId,
   type ParsedInput,
+  type Pause,
   payloadOf,
   positionKey,
   refusedChild,
   replyTo,
+  type Suspension,
   timerKey,
-  toPlainError,
   type TurnResult,
   withActivePatches,
 } from '../core/index.ts'
@@ -35,8 +39,8 @@ import {
   encodeValue,
   type Input,
   type InstanceKey,
+  NO_BYTES,
   type Partition as PartitionNumber,
-  parseAsker,
   parseKey,
   type PayloadCodecs,
   type Token,
@@ -45,8 +49,13 @@ import {
 import { type DeadLetter, decodePending, encodePending, type OutgoingSend } from './pending-effect.ts'
 import { PartitionPatches } from './partition-patches.ts'
 import { Resident } from './resident.ts'
+import { Standings } from './standings.ts'
 import { StatusCounts } from './status-counts.ts'
 import { hostNowMs } from './turn-tracing.ts'
+
+const AT_ONCE_MAX = 500
+/** Rows that are looked at at a time. */
+const DUE_PAGE = 100
 
 /** Where a partition's effects go once it is not muted. Calls come in the order of the effects. */
 export interface PartitionSink {
@@ -72,6 +81,8 @@ export interface PartitionOptions {
   readonly sink: PartitionSink
   /** Undefined where this process has none. */
   readonly codecs?: PayloadCodecs | undefined
+  /** Inputs that wait and that a command lets go on in its own turn; default 500. More go on in slices. */
+  readonly atOnceMax?: number
 }
 
 export class Partition {
@@ -91,8 +102,15 @@ export class Partition {
   #savedPosition: number
   #muted = true
   #weight = 0
+  readonly #standings: Standings
+  /** Types that are paused; undefined where none is. */
+  #heldTypes: ReadonlySet<string> | undefined
+  /** Instances that wait for the host alone, as far as they are known. */
+  readonly #due = new Set<InstanceKey>()
+  /** How far the store has been looked through for others; undefined when there are none. */
+  #dueScan: { readonly after: InstanceKey | undefined } | undefined = { after: undefined }
 
-  constructor({ number, store, implementations, sink, codecs }: PartitionOptions) {
+  constructor({ number, store, implementations, sink, codecs, atOnceMax = AT_ONCE_MAX }: PartitionOptions) {
     this.number = number
     this.#store = store
     this.#patches = new PartitionPatches(store, number)
@@ -104,6 +122,19 @@ export class Partition {
     this.#codecs = codecs
     this.#position = readPosition(store, number)
     this.#savedPosition = this.#position
+    this.#standings = new Standings(
+      {
+        store,
+        turn: (resident, input) => this.#run(resident, input),
+        applied: (resident, input, effects) => this.#applied(resident, input, effects),
+        take: (key, effect) => this.#take(key, effect, undefined),
+        activityWaits: (resident, input) => this.#activityParked(resident, input),
+        tellSuspended: (key, suspension) => this.#tellSuspended(key, suspension),
+        isHeld: (key) => this.isHeld(key),
+        noteDue: (key, isDue) => this.#noteDue(key, isDue),
+      },
+      atOnceMax,
+    )
   }
 
   /** The last applied sequence. */
@@ -167,6 +198,40 @@ export class Partition {
     if (!resident.isAbsent) return resident
     if (!resident.exists && resident.isClean) this.#drop(resident)
     return undefined
+  }
+
+  /** Whether the type of an instance is paused: its inputs wait. */
+  isHeld(key: InstanceKey): boolean {
+    return this.#heldTypes?.has(typeTokenOf(key)) === true
+  }
+
+  /** Types whose instances take no inputs from now on. Instances of the others go on by `goOn`. */
+  hold(types: ReadonlySet<string>): void {
+    const isReleased = [...(this.#heldTypes ?? [])].some((type) => !types.has(type))
+    this.#heldTypes = types.size === 0 ? undefined : types
+    if (!isReleased) return
+    this.#dueScan = { after: undefined }
+    // Those that the store does not show yet are in memory.
+    for (const { key, isDue } of this.#residents.values()) if (isDue) this.#due.add(key)
+  }
+
+  /** True while instances may wait for the host alone. */
+  get hasDue(): boolean {
+    return this.#due.size > 0 || this.#dueScan !== undefined
+  }
+
+  /** Lets one instance that waits for the host alone go on, for at most so many inputs. */
+  async goOn(inputsMax: number): Promise<void> {
+    if (this.#due.size === 0) this.#findDue()
+    const [key] = this.#due
+    if (key === undefined) return
+    this.#due.delete(key)
+    const implementation = this.#implementations.get(typeTokenOf(key))
+    if (implementation === undefined) return
+    const resident = this.#residents.get(key) ?? (await this.#load(key, implementation))
+    this.#dirty.add(resident)
+    // Behind the others: one with much does not hold them up.
+    if (!(await this.#standings.goOn(resident, inputsMax))) this.#due.add(key)
   }
 
   /** Adds to a batch everything that has changed since the last one. Only one batch may be on its way. */
@@ -267,10 +332,9 @@ export class Partition {
 
   #receive(resident: Resident, input: Input): void | Promise<void> {
     this.#dirty.add(resident)
-    if (resident.suspension !== undefined) {
-      if (input.kind === 'admin' && input.name === 'resume') return this.#resume(resident, input)
-      return this.#park(resident, input)
-    }
+    resident.uncommitted.push(input)
+    if (resident.standing !== undefined || (this.#heldTypes !== undefined && this.isHeld(resident.key)))
+      return this.#standings.receive(resident, input)
     return this.#turn(resident, input)
   }
 
@@ -293,62 +357,51 @@ export class Partition {
     return result instanceof Promise ? result.then(tell) : tell(result)
   }
 
-  #endTurn(resident: Resident, input: Input, result: Awaited<ReturnType<typeof applyInput>>): void | Promise<void> {
-    if (result.kind === 'poisoned') return this.#poisoned(resident, input, result.error)
-    resident.uncommitted.push(input)
+  #endTurn(resident: Resident, input: Input, result: TurnResult): void | Promise<void> {
+    if (result.kind === 'poisoned') return this.#standings.poisoned(resident, input, result.error, result.culprit)
+    this.#applied(resident, input, result.effects)
+  }
+
+  #applied(resident: Resident, { trace }: Input, effects: readonly Effect[]): void {
     this.#sink.count('applied')
-    for (const effect of result.effects) this.#take(resident.key, effect, input.trace)
-  }
-
-  /** The turn went wrong: the instance is made anew without it and stands in front of it. */
-  async #poisoned(resident: Resident, input: Input, error: unknown): Promise<void> {
-    await resident.rebuild(this.#store)
-    // The rebuild may have met an earlier input that goes wrong now: then it stands there.
-    if (resident.suspension === undefined) resident.suspend(input.seq, error)
-    const reason = resident.suspension?.error ?? toPlainError(error, 'HANDLER_FAILED')
-    this.#sink.count('suspended')
-    this.#sink.suspended(resident.key, resident.suspension?.seq ?? input.seq, reason)
-    this.#park(resident, input)
-  }
-
-  #park(resident: Resident, input: Input): void {
-    resident.uncommitted.push(input)
-    if (resident.suspension === undefined) return
-    // Its result waits in the tail now: nobody needs to run the activity again.
-    if (input.kind === 'activity') this.#activityParked(resident, input)
-    // An instance that asked waits until this one is resumed.
-    if (input.reply === undefined || parseAsker(input.reply) !== undefined) return
-    const { seq, error } = resident.suspension
-    const message = `accepted as seq ${input.seq}, but the instance is suspended at seq ${seq}: ${error.message}`
-    const outcome = { ok: false, error: { code: 'SUSPENDED', message, details: error } } as const
-    this.#sink.reply(replyTo(input.reply, { seq: input.seq, duplicate: false, outcome }, input, resident.key))
-  }
-
-  /** Applies what was parked, in order, with the code as it is now; then the command itself. */
-  async #resume(resident: Resident, command: Input): Promise<void> {
-    const parked = resident.parked(this.#store)
-    resident.suspension = undefined
-    if (resident.misfit !== undefined) resident.restoreAgain(this.#store)
-    for (const input of parked) {
-      if (resident.suspension !== undefined) break
-      // It is among the uncommitted or in the tail already: it must not be counted twice.
-      const result = await this.#run(resident, input)
-      if (result.kind === 'poisoned') {
-        resident.suspend(input.seq, result.error)
-        await resident.rebuild(this.#store)
-        this.#sink.suspended(resident.key, input.seq, toPlainError(result.error, 'HANDLER_FAILED'))
-      } else for (const effect of result.effects) this.#take(resident.key, effect, input.trace)
-    }
-    if (resident.suspension !== undefined) return this.#park(resident, command)
-    return this.#turn(resident, command)
+    for (const effect of effects) this.#take(resident.key, effect, trace)
   }
 
   async #suspendUnsavable(resident: Resident, error: unknown): Promise<void> {
-    await resident.rebuild(this.#store, true)
+    await resident.rebuild(this.#store, { checkStates: true })
     const { suspension } = resident
     if (suspension === undefined) throw error
+    this.#tellSuspended(resident.key, suspension)
+  }
+
+  #tellSuspended(key: InstanceKey, { seq, error }: Suspension): void {
     this.#sink.count('suspended')
-    this.#sink.suspended(resident.key, suspension.seq, suspension.error)
+    this.#sink.suspended(key, seq, error)
+  }
+
+  #pause(key: InstanceKey, pause: Pause): void {
+    const resident = this.#residents.get(key)
+    if (resident === undefined) return
+    const heldFrom = resident.standing?.heldFrom
+    resident.standing = { from: pause.seq + 1, suspension: undefined, pause, heldFrom }
+  }
+
+  #noteDue(key: InstanceKey, isDue: boolean): void {
+    this.#write({ table: 'meta', key: dueKey(this.number, key), value: isDue ? NO_BYTES : undefined })
+    if (isDue) this.#due.add(key)
+    else this.#due.delete(key)
+  }
+
+  /** Looks in the store for instances that are due, a page at a time. */
+  #findDue(): void {
+    if (this.#dueScan === undefined) return
+    const rows = [...this.#store.range('meta', dueRange(this.number, this.#dueScan.after, DUE_PAGE))]
+    for (const row of rows) {
+      const key = instanceOfDueKey(row.key)
+      if (!this.isHeld(key) && this.#implementations.has(typeTokenOf(key))) this.#due.add(key)
+    }
+    const last = rows.at(-1)
+    this.#dueScan = last === undefined || rows.length < DUE_PAGE ? undefined : { after: instanceOfDueKey(last.key) }
   }
 
   #activityParked(resident: Resident, input: Input): void {
@@ -427,6 +480,8 @@ export class Partition {
         return
       case 'closed':
         return this.#sink.closed(key)
+      case 'pause':
+        return this.#pause(key, effect.pause)
       case 'duplicate':
       case 'ignored':
         return this.#sink.count(effect.kind)

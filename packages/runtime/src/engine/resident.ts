@@ -3,7 +3,7 @@
  *
  * Invariants
  * 1. Store + `committing` + `uncommitted` hold every input of the instance behind its saved data: from them it can be rebuilt at any moment.
- * 2. A suspended instance stands at the state before the input that it is suspended at; that input and the later ones wait in order.
+ * 2. An instance that stands is in the state before the first input that waits; that input and the later ones are in its tail, in order.
  */
 import type { Implementation } from '../contract/implement.ts'
 import { CarillonError } from '../errors.ts'
@@ -13,15 +13,18 @@ import {
   type BlockChanges,
   blockKey,
   collectIndex,
+  type Culprit,
   dataBytes,
   decodeData,
   decodeInput,
   decodeSummary,
+  type Effect,
   encodeData,
   encodeInput,
   encodeRecord,
   Instance,
   INSTANCE_LIMITS,
+  isDue,
   type InstanceData,
   instanceRange,
   type KnownHead,
@@ -29,6 +32,7 @@ import {
   type Misfit,
   recordKey,
   statusOf,
+  type Standing,
   type Summary,
   type Suspension,
   tailKey,
@@ -43,13 +47,18 @@ import type { StatusCounts } from './status-counts.ts'
 /** Rough memory of one resident besides its encoded state: objects, maps, context. */
 const RESIDENT_BYTES = 2000
 const KNOWN_ID_BYTES = 160
+/** Nearly all instances have none. Never written to. */
+const NO_MARKS = new Map<number, Input>()
 
 export class Resident {
   readonly partition: Partition
   readonly key: InstanceKey
   readonly implementation: Implementation
   instance: Instance
-  suspension: Suspension | undefined
+  /** Set while it does not take its inputs as they come. */
+  standing: Standing | undefined
+  /** The store shows, or the next batch will, that it waits for the host alone. */
+  isDue = false
   /** Its state is not of this build's version, and could not be migrated: the instance is suspended, and its data stay as they are. */
   misfit: Misfit | undefined
   /** Applied or parked since the last batch that was collected, and in the batch that is being committed. */
@@ -62,6 +71,12 @@ export class Resident {
   #saved: Summary | undefined
   /** Of the state, while code waits. */
   #gauge: StateGauge | undefined
+  /** Of the last rebuild. */
+  #foldedTurns = 0
+  #isSaving = false
+  /** Inputs that were marked since the last batch that was collected, and in the batch that is being committed. */
+  #marks: Map<number, Input> = NO_MARKS
+  #marksCommitting: ReadonlyMap<number, Input> = NO_MARKS
   #hasTail = false
   /** Set from the batch that removes the instance until that is in the store: inputs up to here are of what was forgotten. */
   #forgottenSeq = 0
@@ -84,16 +99,18 @@ export class Resident {
     const saved = store.get('record', recordKey(partition, key))
     if (saved === undefined) return resident
     resident.#saved = decodeSummary(saved)
-    resident.suspension = resident.#saved.suspension
+    resident.standing = resident.#saved.standing
+    resident.isDue = isDue(resident.standing)
     resident.weight = RESIDENT_BYTES + saved.length
-    const tail = resident.#storedTail(store)
-    resident.#hasTail = tail.length > 0
-    if (tail.length > 0) resident.#gauge = new StateGauge(tail.length)
-    if (tail.length === 0) {
+    resident.#hasTail = [...store.range('tail', { ...instanceRange(partition, key), limit: 1 })].length > 0
+    if (!resident.#hasTail) {
       resident.instance = resident.#restore(store, saved)
       if (resident.misfit === undefined && resident.instance.data.renewal === undefined) return resident
     }
-    return resident.rebuild(store).then(() => resident)
+    return resident.rebuild(store).then(() => {
+      if (resident.#hasTail) resident.#gauge = new StateGauge(resident.#foldedTurns)
+      return resident
+    })
   }
 
   /** False when there is nothing to keep: the instance has never been started. */
@@ -101,35 +118,72 @@ export class Resident {
     return this.#saved !== undefined || this.#forgottenSeq > 0 || !this.isAbsent
   }
 
-  /** It was never started, or is forgotten. */
+  /** It was never started, or is forgotten, and nothing waits for it. */
   get isAbsent(): boolean {
-    return this.instance.data.phase.kind === 'absent' && this.suspension === undefined
+    return this.instance.data.phase.kind === 'absent' && this.standing === undefined
   }
 
   /** Everything is in the store: it may leave memory. */
   get isClean(): boolean {
-    return this.uncommitted.length === 0 && this.committing.length === 0
+    return this.uncommitted.length === 0 && !this.#isSaving
   }
 
-  /** Inputs that wait behind the suspension, in order. */
-  parked(store: OrderedStore): Input[] {
-    const { suspension } = this
-    return suspension === undefined ? [] : this.#inputs(store).filter(({ seq }) => seq >= suspension.seq)
+  get suspension(): Suspension | undefined {
+    return this.standing?.suspension
   }
 
-  suspend(seq: number, error: unknown): void {
-    this.suspension = { seq, error: toPlainError(error, 'HANDLER_FAILED') }
+  /** Inputs from a sequence on that are not in the saved data, in order, with what was decided about them. */
+  waiting(store: OrderedStore, fromSeq: number, limit: number, endSeq = Infinity): Input[] {
+    const inputs: Input[] = []
+    for (const input of this.#inputs(store, fromSeq, endSeq)) {
+      if (inputs.length === limit) break
+      inputs.push(input)
+    }
+    return inputs
+  }
+
+  /** The input of a sequence, if it is behind the saved data. */
+  find(store: OrderedStore, seq: number): Input | undefined {
+    return this.waiting(store, seq, 1, seq + 1)[0]
+  }
+
+  /** Inputs that wait where the instance stands, counted up to a limit. */
+  countWaiting(store: OrderedStore, limit: number): number {
+    return this.standing === undefined ? 0 : this.waiting(store, this.standing.from, limit).length
+  }
+
+  /** Decides about an input that is in the tail, whether it was applied or not. */
+  mark(input: Input): void {
+    if (this.#marks === NO_MARKS) this.#marks = new Map()
+    this.#marks.set(input.seq, input)
+  }
+
+  suspend(seq: number, error: unknown, culprit?: Culprit): void {
+    const { pause, heldFrom } = this.standing ?? { pause: undefined, heldFrom: undefined }
+    const suspension = {
+      seq,
+      error: toPlainError(error, 'HANDLER_FAILED'),
+      ...(culprit === undefined ? {} : { culprit }),
+    }
+    this.standing = { from: seq, suspension, pause, heldFrom }
   }
 
   /**
-   * Makes the instance anew from the store and the inputs that are not in it; effects are not given again. An input that goes wrong this time
-   * suspends the instance in front of it. `checkStates` looks at every turn whether its state could be saved.
+   * Makes the instance anew from the store and the inputs that are not in it, up to where it stands; effects are not given again, but for those of the
+   * turn at `freshSeq`, whose input has just been marked. An input that goes wrong this time suspends the instance in front of it. `checkStates` looks
+   * at every turn whether its state could be saved.
    */
-  async rebuild(store: OrderedStore, checkStates = false): Promise<void> {
+  async rebuild(
+    store: OrderedStore,
+    { checkStates = false, freshSeq }: { readonly checkStates?: boolean; readonly freshSeq?: number } = {},
+  ): Promise<readonly Effect[]> {
     for (;;) {
+      const covered = this.#coveredInStore(store)
       this.instance = this.#restore(store, store.get('record', recordKey(this.partition, this.key)))
-      const failed = await this.#foldAgain(store, checkStates)
-      if (failed === undefined) return
+      const { failed, fresh } = await this.#foldAgain(store, checkStates, freshSeq)
+      // A batch that was on its way has taken rows away meanwhile, and given a later base.
+      if (this.#coveredInStore(store) !== covered) continue
+      if (failed === undefined) return fresh
       this.suspend(failed.seq, failed.error)
     }
   }
@@ -151,12 +205,15 @@ export class Resident {
       return
     }
     const before = this.#saved
-    const quiescent = this.suspension === undefined && this.instance.isQuiescent
-    if (quiescent && this.isAbsent) this.#collectNothing(store, writes)
-    else if (quiescent) this.#collectData(store, writes)
-    else {
+    const { isQuiescent, data, base } = this.instance
+    if (isQuiescent && this.isAbsent) this.#collectNothing(store, writes)
+    else if (isQuiescent && this.standing === undefined) this.#collectData(store, writes)
+    else if (isQuiescent && data.phase.kind !== 'absent' && data.seq > (this.#saved?.coveredSeq ?? 0)) {
+      // What it stands at is in the tail; everything before is in its data.
+      this.#collectData(store, writes)
+      this.#collectTail(store, writes, data.seq)
+    } else {
       if (this.suspension === undefined) this.#gaugeState()
-      const { base } = this.instance
       if (base !== undefined) this.#collectBase(base, store, writes)
       this.#collectTail(store, writes, base?.data.seq ?? 0)
     }
@@ -165,11 +222,16 @@ export class Resident {
     this.instance.base = undefined
     this.committing = this.uncommitted
     this.uncommitted = []
+    this.#marksCommitting = this.#marks
+    this.#marks = NO_MARKS
+    this.#isSaving = true
   }
 
   /** The batch that held `committing` is in the store. */
   committed(): void {
     this.committing = []
+    this.#marksCommitting = NO_MARKS
+    this.#isSaving = false
     this.#forgottenSeq = 0
   }
 
@@ -189,16 +251,16 @@ export class Resident {
     const { data } = this.instance
     const bytes = encodeChecked(data)
     this.#saved = {
-      status: statusOf(data.phase),
+      status: this.#status,
       startedMs: data.phase.kind === 'absent' ? 0 : data.phase.startedMs,
       coveredSeq: data.seq,
-      suspension: undefined,
+      standing: this.standing,
       closedMs: data.phase.kind === 'closed' ? data.phase.timeMs : undefined,
       attributes: data.attributes,
     }
     writes.push({ table: 'record', key: recordKey(this.partition, this.key), value: encodeRecord(this.#saved, bytes) })
-    this.#dropTail(store, writes, undefined)
-    this.#hasTail = false
+    this.#dropTail(store, writes, this.standing === undefined ? undefined : data.seq)
+    this.#hasTail = this.standing !== undefined
     if (this.instance.base !== undefined) this.#collectBlocks(this.instance.base.blocks, writes)
     this.#collectBlocks(data.known.takeChanges(), writes)
     this.#gauge = undefined
@@ -244,7 +306,7 @@ export class Resident {
 
   #collectTail(store: OrderedStore, writes: Write[], coveredSeq: number): void {
     const behind = this.uncommitted.filter(({ seq }) => seq > coveredSeq)
-    for (const input of behind)
+    for (const input of [...behind, ...[...this.#marks.values()].filter(({ seq }) => seq > coveredSeq)])
       writes.push({ table: 'tail', key: tailKey(this.partition, this.key, input.seq), value: encodeInput(input) })
     this.#hasTail = true
     this.weight += behind.reduce((sum, { payload }) => sum + payload.length + KNOWN_ID_BYTES, 0)
@@ -252,7 +314,7 @@ export class Resident {
     if (
       this.#saved !== undefined &&
       this.#saved.status === summary.status &&
-      this.#saved.suspension === summary.suspension &&
+      this.#saved.standing === summary.standing &&
       this.#saved.attributes === summary.attributes
     )
       return
@@ -266,13 +328,18 @@ export class Resident {
   #tailSummary(): Summary {
     const { phase, attributes } = this.instance.data
     return {
-      status: this.suspension === undefined ? statusOf(phase) : 'suspended',
+      status: this.#status,
       startedMs: phase.kind === 'absent' ? (this.uncommitted[0]?.timeMs ?? 0) : phase.startedMs,
       coveredSeq: this.#saved?.coveredSeq ?? 0,
-      suspension: this.suspension,
+      standing: this.standing,
       closedMs: phase.kind === 'closed' ? phase.timeMs : undefined,
       attributes,
     }
+  }
+
+  get #status(): Summary['status'] {
+    if (this.standing?.suspension !== undefined) return 'suspended'
+    return this.standing?.pause === undefined ? statusOf(this.instance.data.phase) : 'paused'
   }
 
   #restore(store: OrderedStore, saved: Uint8Array | undefined): Instance {
@@ -298,52 +365,73 @@ export class Resident {
   async #foldAgain(
     store: OrderedStore,
     checkStates: boolean,
-  ): Promise<{ readonly seq: number; readonly error: unknown } | undefined> {
+    freshSeq: number | undefined,
+  ): Promise<{
+    readonly failed: { readonly seq: number; readonly error: unknown } | undefined
+    readonly fresh: readonly Effect[]
+  }> {
     const { data } = this.instance
+    let fresh: readonly Effect[] = []
     if (this.misfit !== undefined) {
       this.#suspendMisfit(this.misfit)
-      return undefined
+      return { failed: undefined, fresh }
     }
-    if (data.renewal !== undefined && (this.suspension === undefined || this.suspension.seq > data.seq)) {
+    const endSeq = this.standing?.from ?? Infinity
+    if (data.renewal !== undefined && endSeq > data.seq) {
       const result = await takeUp(this.instance)
-      if (result.kind === 'poisoned') return { seq: data.seq, error: result.error }
+      if (result.kind === 'poisoned') return { failed: { seq: data.seq, error: result.error }, fresh }
     }
     const gauge = new StateGauge()
-    const inputs = this.#inputs(store)
-    for (const input of inputs) {
-      if (this.suspension !== undefined && input.seq >= this.suspension.seq) return undefined
+    this.#foldedTurns = 0
+    let last = 0
+    for (const input of this.#inputs(store, 0, endSeq)) {
+      this.#foldedTurns += 1
+      last = input.seq
       const result = await applyInput(this.instance, input)
-      if (result.kind === 'poisoned') return { seq: input.seq, error: result.error }
+      if (result.kind === 'poisoned') return { failed: { seq: input.seq, error: result.error }, fresh }
+      if (input.seq === freshSeq) fresh = result.effects
       if (!checkStates) continue
       try {
         const { base, data: now, isQuiescent } = this.instance
         if (base !== undefined) encodeChecked(base.data, base.known)
         if (isQuiescent) encodeChecked(now)
-        else if (gauge.isDue(1) || input === inputs.at(-1)) gauge.look(now.state)
+        else if (gauge.isDue(1)) gauge.look(now.state)
       } catch (error) {
-        return { seq: input.seq, error }
+        return { failed: { seq: input.seq, error }, fresh }
       }
     }
-    return undefined
-  }
-
-  /** All inputs behind the saved data, in order: from the store, from the batch on its way (the store may show it already), from memory. */
-  #inputs(store: OrderedStore): Input[] {
-    const inputs = this.#storedTail(store)
-    const covered = this.#coveredInStore(store)
-    let last = Math.max(covered, inputs.at(-1)?.seq ?? 0)
-    for (const input of [...this.committing, ...this.uncommitted]) {
-      if (input.seq <= last) continue
-      inputs.push(input)
-      last = input.seq
+    if (!checkStates || last === 0 || this.instance.isQuiescent) return { failed: undefined, fresh }
+    try {
+      gauge.look(this.instance.data.state)
+    } catch (error) {
+      return { failed: { seq: last, error }, fresh }
     }
-    return inputs
+    return { failed: undefined, fresh }
   }
 
-  #storedTail(store: OrderedStore): Input[] {
-    const covered = this.#coveredInStore(store)
-    const rows = [...store.range('tail', instanceRange(this.partition, this.key))]
-    return rows.map(({ value }) => decodeInput(value)).filter(({ seq }) => seq > covered)
+  /**
+   * Inputs behind the saved data, from one sequence up to another: from the store, from the batch on its way (the store may show it already), from
+   * memory.
+   */
+  *#inputs(store: OrderedStore, fromSeq: number, endSeq: number): Generator<Input> {
+    let last = Math.max(this.#coveredInStore(store), fromSeq - 1)
+    const from = tailKey(this.partition, this.key, last + 1)
+    const to =
+      endSeq === Infinity ? instanceRange(this.partition, this.key).to : tailKey(this.partition, this.key, endSeq)
+    for (const { value } of store.range('tail', { from, to })) {
+      const input = decodeInput(value)
+      last = input.seq
+      yield this.#marked(input)
+    }
+    for (const input of [...this.committing, ...this.uncommitted]) {
+      if (input.seq <= last || input.seq >= endSeq) continue
+      last = input.seq
+      yield this.#marked(input)
+    }
+  }
+
+  #marked(input: Input): Input {
+    return this.#marks.get(input.seq) ?? this.#marksCommitting.get(input.seq) ?? input
   }
 
   #coveredInStore(store: OrderedStore): number {

@@ -28,6 +28,8 @@ import type { Resident } from './resident.ts'
 const LOOK_AGAIN_MS = 50
 /** Requests that wait at once, each with a timer: more are told to ask again later. */
 const WAITING_MAX = 10_000
+/** Inputs that wait, as far as they are counted: each is a row. */
+const COUNT_MAX = 10_000
 
 export interface RpcServiceOptions {
   readonly store: OrderedStore
@@ -242,6 +244,8 @@ async function requireInstance(partition: Partition, key: InstanceKey): Promise<
 
 async function outcomeOf(partition: Partition, key: InstanceKey, id: string): Promise<Outcome | undefined> {
   const resident = await partition.find(key)
+  const known = resident?.instance.data.known.get(id)
+  if (known?.outcome !== undefined) return known.outcome
   if (resident?.suspension !== undefined) {
     const { seq, error } = resident.suspension
     return {
@@ -253,7 +257,8 @@ async function outcomeOf(partition: Partition, key: InstanceKey, id: string): Pr
       },
     }
   }
-  const known = resident?.instance.data.known.get(id)
+  // It waits, or what it left is not known before that is over.
+  if (resident?.standing !== undefined) return undefined
   if (resident === undefined || known === undefined) {
     // The journal is applied behind the input, yet it left no trace here: it was dead-lettered, or so many came since that it is forgotten.
     return {
@@ -264,7 +269,7 @@ async function outcomeOf(partition: Partition, key: InstanceKey, id: string): Pr
       },
     }
   }
-  return known.outcome
+  return undefined
 }
 
 function notFound(key: InstanceKey): CarillonError {
@@ -296,9 +301,10 @@ function unreadableState(key: InstanceKey, { error }: Suspension): CarillonError
 }
 
 function describe(partition: Partition, resident: Resident, store: OrderedStore, withState: boolean): Description {
-  const { instance, suspension } = resident
+  const { instance, suspension, standing } = resident
   const { data, type, id } = instance
-  const status = suspension === undefined ? statusOf(data.phase) : 'suspended'
+  const paused = pauseOf(partition, resident)
+  const status = suspension !== undefined ? 'suspended' : paused === undefined ? statusOf(data.phase) : 'paused'
   return {
     type,
     id,
@@ -313,13 +319,14 @@ function describe(partition: Partition, resident: Resident, store: OrderedStore,
     timers: timersOf(instance),
     ...(instance.tasks.size === 0 ? {} : { tasks: tasksOf(instance) }),
     mailbox: data.mailbox.length,
-    queued: suspension === undefined ? instance.queued : resident.parked(store).length,
+    queued: instance.queued + (standing === undefined ? 0 : resident.countWaiting(store, COUNT_MAX)),
     knownIds: data.known.size,
     stateVersion: data.stateVersion,
     ...(withState ? stateOf(instance) : {}),
     ...(data.attributes === undefined ? {} : { attributes: data.attributes }),
     ...(instance.waitingSince === undefined ? {} : { waitingSince: instance.waitingSince }),
-    ...(suspension === undefined ? {} : { suspended: suspension }),
+    ...(suspension === undefined ? {} : { suspended: describeSuspension(suspension) }),
+    ...(paused === undefined ? {} : { paused }),
     ...(data.phase.kind === 'closed'
       ? { closed: { seq: data.phase.seq, timeMs: data.phase.timeMs, outcome: data.phase.outcome } }
       : {}),
@@ -329,6 +336,17 @@ function describe(partition: Partition, resident: Resident, store: OrderedStore,
 function stateOf({ data }: Instance): Pick<Description, 'state'> {
   const { length } = encodeValue(data.state)
   return length > DESCRIBED_STATE_BYTES_MAX ? {} : { state: { value: data.state } }
+}
+
+function describeSuspension({ seq, error, retry }: Suspension): NonNullable<Description['suspended']> {
+  return retry === undefined ? { seq, error } : { seq, error, retry: { tries: retry.tries, dueMs: retry.dueMs } }
+}
+
+/** A closed instance is not paused with its type, unless inputs wait for it. */
+function pauseOf(partition: Partition, { key, standing, instance }: Resident): Description['paused'] {
+  if (standing?.pause !== undefined) return { by: 'command', ...standing.pause }
+  const isIdle = standing === undefined && instance.data.phase.kind !== 'running'
+  return partition.isHeld(key) && !isIdle ? { by: 'type' } : undefined
 }
 
 function timersOf({ data }: Instance): Description['timers'] {

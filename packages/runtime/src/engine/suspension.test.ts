@@ -196,6 +196,26 @@ describe('an instance whose state cannot be kept', () => {
     expect(await stateOf(world, 'a')).toEqual([1, 2])
     await world.stop()
   })
+
+  it('gets past the input when that is skipped, though those behind it had been applied already', async () => {
+    const world = new EngineWorld()
+    await world.start(life())
+    world.send('box', 'a', 'signal', 'add', 1)
+    const bad = world.send('box', 'a', 'signal', 'fill', 9)
+    world.send('box', 'a', 'signal', 'add', 2, { reply: '_INBOX.two' })
+    await world.settled()
+    expect(world.replies('_INBOX.two')).toMatchObject([{ outcome: { ok: true } }])
+    world.send('box', 'a', 'admin', 'skip', { seq: bad })
+    world.send('box', 'a', 'signal', 'add', 3)
+    await world.settled()
+    expect(world.deadLetters).toMatchObject([{ seq: bad, reason: 'INVALID_STATE' }])
+    expect(await stateOf(world, 'a')).toEqual([1, 2, 3])
+    const { digest } = await world.describe('box', 'a')
+    await world.crash()
+    await world.start(life())
+    expect(await world.describe('box', 'a')).toMatchObject({ digest, status: 'running' })
+    await world.stop()
+  })
 })
 
 describe('a suspended instance', () => {

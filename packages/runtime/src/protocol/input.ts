@@ -49,6 +49,23 @@ export interface Input {
   readonly trace: string | undefined
   /** The version of the payload's schema; an instance that meets one it does not know is suspended, never guessed at. */
   readonly version: string
+  /** Never in the journal: what a node has decided about the input before its turn. */
+  readonly mark?: Mark
+}
+
+/**
+ * What was decided about an input before its turn, by a command or by the type's policy. It stands in the tail with the input, so that every replay comes
+ * to the same.
+ */
+export interface Mark {
+  /** The life that runs is terminated in front of it, for this reason. */
+  readonly terminate?: string
+  /** It becomes a dead letter with this error; no user code sees it. */
+  readonly dead?: ErrorData
+  /** A handler that began before and throws while it is applied ends with its error, and its own input becomes the dead letter. */
+  readonly lenient?: true
+  /** A command that took effect when it came: how it ended. */
+  readonly outcome?: Outcome
 }
 
 /** Payload of a `start` input. */
@@ -69,6 +86,16 @@ export interface StartPayload {
   readonly parent?: { readonly key: string; readonly effect: string }
   /** An update run right behind the start, in the same turn: update-with-start. Its value is the outcome. Not together with `signal`. */
   readonly update?: { readonly name: string; readonly input?: unknown }
+}
+
+/** Payload of the commands `retry` and `skip`: the input at which the instance is suspended. At any other one they do nothing. */
+export interface SeqPayload {
+  readonly seq: number
+}
+
+/** Payload of the command `pause`. */
+export interface PausePayload {
+  readonly reason?: string
 }
 
 /** Payload of the command `terminate`. */

@@ -18,7 +18,7 @@ export const DESCRIBED_STATE_BYTES_MAX = 512 * 1024
 export const LIST_LIMIT_MAX = 1000
 
 /** What an instance may be. Records and the index of the store keep them by their place here: a new one comes last. */
-export const INSTANCE_STATUSES = ['running', 'suspended', 'completed', 'failed'] as const
+export const INSTANCE_STATUSES = ['running', 'suspended', 'completed', 'failed', 'paused'] as const
 export type InstanceStatus = (typeof INSTANCE_STATUSES)[number]
 
 /** `minSeq`: the owner answers once it has applied the journal up to there (0: at once), so a client reads its own writes. */
@@ -112,7 +112,7 @@ export interface Description {
   readonly tasks?: readonly OpenTaskRow[]
   /** Signals that wait for `receive`. */
   readonly mailbox: number
-  /** Inputs that wait behind the handler in progress, or behind the input that suspended the instance. */
+  /** Inputs that wait: behind the handler in progress, at the input that suspended the instance, or for the end of a pause (counted up to 10,000). */
   readonly queued: number
   readonly knownIds: number
   /** The version of the build that the state is of. */
@@ -124,7 +124,16 @@ export interface Description {
   /** Present while a handler or `run` is not over: the input with which the oldest of them began. */
   readonly waitingSince?: number
   /** Present when suspended: the input that the instance stands at, and why. */
-  readonly suspended?: { readonly seq: number; readonly error: ErrorData }
+  readonly suspended?: {
+    readonly seq: number
+    readonly error: ErrorData
+    /** When it is tried again by itself, and for the so many-th time. */
+    readonly retry?: { readonly tries: number; readonly dueMs: number }
+  }
+  /** Present when paused, by a command or with its type. */
+  readonly paused?:
+    | { readonly by: 'command'; readonly seq: number; readonly timeMs: number; readonly reason?: string }
+    | { readonly by: 'type' }
   /** Present when closed. */
   readonly closed?: { readonly seq: number; readonly timeMs: number; readonly outcome: Outcome }
 }

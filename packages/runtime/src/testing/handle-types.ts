@@ -104,7 +104,12 @@ export interface InstanceHandle<Shape extends ContractShape = ContractShape> {
   ): Promise<OutputOf<FieldOf<QueryOf<Shape, Name>, 'output'>>>
   describe(options?: ReadOptions): Promise<Description>
   result(options?: ReadOptions): Promise<Shape extends { readonly result: infer S } ? OutputOf<S> : unknown>
+  pause(reason?: string, options?: SendOptions): Promise<Accepted>
   resume(options?: SendOptions): Promise<Accepted>
+  /** False when the instance is not suspended at this input. */
+  retry(seq: number, options?: UpdateOptions): Promise<boolean>
+  /** False when the instance is not suspended at this input. */
+  skip(seq: number, options?: UpdateOptions): Promise<boolean>
   terminate(reason?: string, options?: SendOptions): Promise<Accepted>
   cancel(reason?: string, options?: SendOptions): Promise<Accepted>
 }

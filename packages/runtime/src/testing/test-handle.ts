@@ -151,6 +151,20 @@ export class TestHandle {
     return this.#send({ kind: 'admin', name: 'resume', payload: undefined }, options)
   }
 
+  async pause(reason?: string, options: SendOptions = {}): Promise<Accepted> {
+    return this.#send({ kind: 'admin', name: 'pause', payload: because(reason) }, options)
+  }
+
+  async retry(seq: number, options: SendOptions = {}): Promise<boolean> {
+    const { outcome } = await this.#sendAndWait({ kind: 'admin', name: 'retry', payload: { seq } }, options)
+    return (valueOf(outcome) as { readonly retried: boolean }).retried
+  }
+
+  async skip(seq: number, options: SendOptions = {}): Promise<boolean> {
+    const { outcome } = await this.#sendAndWait({ kind: 'admin', name: 'skip', payload: { seq } }, options)
+    return (valueOf(outcome) as { readonly skipped: boolean }).skipped
+  }
+
   async terminate(reason?: string, options: SendOptions = {}): Promise<Accepted> {
     const payload = reason === undefined ? undefined : { reason }
     return this.#send({ kind: 'admin', name: 'terminate', payload }, options)
@@ -222,6 +236,10 @@ export class TestHandle {
     const schema = part === 'signals' ? (entry as Schema) : (entry as { readonly input?: Schema }).input
     validate(schema, payload, `${quote(name)} of ${this.type}`)
   }
+}
+
+function because(reason: string | undefined): { readonly reason: string } | undefined {
+  return reason === undefined ? undefined : { reason }
 }
 
 function traceOf({ traceparent }: SendOptions): { readonly traceparent?: string } {

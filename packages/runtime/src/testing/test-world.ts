@@ -176,6 +176,15 @@ export class TestWorld {
     return countInstances(this.#lists, options)
   }
 
+  /** Pauses a workflow type, as operators do for the whole namespace: its instances take no inputs until `resumeType`. */
+  pauseType(type: Contract | string): void {
+    this.#setType(type, true)
+  }
+
+  resumeType(type: Contract | string): void {
+    this.#setType(type, false)
+  }
+
   /** What any NATS client may do: publishes JSON text on the public door, `<namespace>.signal.<type>.<id>.<name>`. */
   publish(subject: string, json: string, headers: Readonly<Record<string, string>> = {}): void {
     this.#throwIfClosed()
@@ -310,6 +319,12 @@ export class TestWorld {
     const sent = { inbox, key, id: inputId, seq, what: `${deed} of a task of ${type}/${id}` }
     const { outcome } = await this.#outcome(sent, UNTIL_TIMEOUT_MS)
     if (!outcome.ok) throw fromErrorData(outcome.error)
+  }
+
+  #setType(type: Contract | string, isPaused: boolean): void {
+    this.#throwIfClosed()
+    this.#calls += 1
+    this.#world.controls.setType(typeof type === 'string' ? type : type.name, isPaused)
   }
 
   #send(type: string, id: string, kind: InputKind, name: string, payload: unknown, sent: SentWith): number {
