@@ -19,13 +19,14 @@ const METER = `
 import { defineWorkflow, implement, implementActivities, type } from '@carillon/runtime'
 
 const Meter = defineWorkflow('meter', {
-  signals: { add: type<number>(), check: type<void>(), reset: type<void>() },
-  queries: { count: { output: type<number>() } },
+  signals: { add: type<number>(), check: type<void>(), reset: type<void>(), ask: type<void>() },
+  queries: { count: { output: type<number>() }, token: { output: type<string>() } },
   activities: { double: { input: type<number>(), output: type<number>() } },
+  tasks: { confirm: { output: type<number>() } },
 })
 export const meter = implement(Meter, {
   startOnSignal: true,
-  state: () => ({ sum: 0, seen: [] as number[], by: new Map<string, number>() }),
+  state: () => ({ sum: 0, seen: [] as number[], by: new Map<string, number>(), token: '' }),
   on: {
     add(ctx, n) {
       ctx.state.sum += n
@@ -38,14 +39,19 @@ export const meter = implement(Meter, {
     reset(ctx) {
       ctx.state.seen = []
     },
+    async ask(ctx) {
+      const { token, result } = ctx.task('confirm')
+      ctx.state.token = token
+      ctx.state.sum += (await result) as number
+    },
   },
-  queries: { count: (state) => state.seen.length },
+  queries: { count: (state) => state.seen.length, token: (state) => state.token },
 })
 export const activities = implementActivities(Meter, { double: (n) => n * 2 })
 `
 const Meter = defineWorkflow('meter', {
-  signals: { add: type<number>(), check: type<void>(), reset: type<void>() },
-  queries: { count: { output: type<number>() } },
+  signals: { add: type<number>(), check: type<void>(), reset: type<void>(), ask: type<void>() },
+  queries: { count: { output: type<number>() }, token: { output: type<string>() } },
 })
 
 describe('reads', () => {
@@ -97,6 +103,8 @@ describe('reads', () => {
     const { seq } = await handle.signal('check', undefined, { wait: 'applied' })
     await handle.signal('add', 2, { id: 'id-2' })
     await handle.signal('reset', undefined, { wait: 'applied' })
+    await handle.signal('ask')
+    await carillon.completeTask(await handle.query('token'), 10)
     const { code, stdout } = await history('--json')
     expect(code).toBe(0)
     const rows = stdout
@@ -125,6 +133,9 @@ describe('reads', () => {
         ],
         state: { seen: [] },
       },
+      { name: 'ask' },
+      // The token is of this cluster.
+      { outcome: 'applied', changes: [{ path: 'sum', before: 6, after: 16 }] },
     ])
     expect(rows.at(-1)?.digest).toBe((await handle.describe()).digest)
   })

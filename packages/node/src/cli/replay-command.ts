@@ -28,6 +28,8 @@ interface Counts {
   same: number
   differs: number
   incomplete: number
+  /** For each patch that is active: instances whose code began before it and is not over, and one of them. */
+  waitsBefore: Record<string, { count: number; example: string }>
 }
 
 const PROGRESS_MS = 2000
@@ -56,6 +58,8 @@ Compares with what the cluster has at the same place of the journal; with the re
 for; and with --against, input by input, with another build. It changes nothing. Exit code 1: there are differences, or instances whose
 beginning the journal does not hold any more.
 
+It also counts, for each patch that is active, the instances that still wait in code that began before it.
+
 With --json one line of JSON for each instance that differs or is incomplete, and one with the counts.
 
 Examples:
@@ -66,10 +70,9 @@ Examples:
       if (flags.id !== undefined && flags.type === undefined)
         throw new CarillonError('CONFIG_INVALID', '--id goes with --type: add it')
       await withClient(flags, async (carillon) => {
-        const { namespace, partitions } = carillon.journal.subjects
         const builds: BuildProcess[] = []
         const open = async (files: readonly string[]): Promise<BuildProcess> => {
-          const build = await BuildProcess.open(files, namespace, partitions, flags.codecs)
+          const build = await BuildProcess.open(files, carillon.cluster, flags.codecs)
           builds.push(build)
           return build
         }
@@ -79,6 +82,10 @@ Examples:
           const bounds = await carillon.journal.bounds()
           if (bounds.deleted > 0)
             note(`${bounds.deleted} messages were deleted from the journal: what they did is missing from every fold`)
+          if (bounds.firstSeq > 1)
+            note(
+              `the journal has been trimmed: it begins at seq ${bounds.firstSeq}, and instances without an input since then are not looked at`,
+            )
           const context = { carillon, build, against, bounds, asksCluster: flags.journalOnly !== true }
           await report(replayAll(context, { type: flags.type, id: flags.id }), flags)
         } finally {
@@ -89,13 +96,18 @@ Examples:
 }
 
 async function report(reports: AsyncIterable<InstanceReport>, flags: ReplayFlags): Promise<void> {
-  const counts: Counts = { instances: 0, inputs: 0, same: 0, differs: 0, incomplete: 0 }
+  const counts: Counts = { instances: 0, inputs: 0, same: 0, differs: 0, incomplete: 0, waitsBefore: {} }
   let toldMs = performance.now()
   let isCut = false
   for await (const one of reports) {
     counts.instances += 1
     counts.inputs += one.inputs
     counts[one.result] += 1
+    for (const patch of one.waitsBefore) {
+      const name = `${one.type}: ${patch}`
+      const waits = (counts.waitsBefore[name] ??= { count: 0, example: one.id })
+      waits.count += 1
+    }
     if (one.result !== 'same') printReport(one, flags)
     if (performance.now() - toldMs > PROGRESS_MS) {
       toldMs = performance.now()
@@ -105,7 +117,11 @@ async function report(reports: AsyncIterable<InstanceReport>, flags: ReplayFlags
     if (isCut) break
   }
   if (flags.json === true) printJson({ ...counts, isCut })
-  else print(formatCounts(counts))
+  else {
+    print(formatCounts(counts))
+    for (const [patch, { count, example }] of Object.entries(counts.waitsBefore))
+      print(oneLine(`${patch}: ${count} instances wait in code that began before this patch, for example ${example}`))
+  }
   if (isCut) note(`stopped at ${counts.differs} instances that differ: --max-differences`)
   if (counts.same < counts.instances) process.exitCode = EXIT_FAILED
 }

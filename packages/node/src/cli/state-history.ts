@@ -51,6 +51,7 @@ export async function printStates(
     subjects: journal.subjects,
     implementation,
     id,
+    taskSecret: carillon.cluster.clusterId,
     codecs: await toCodecs(flags),
     interceptors,
   })

@@ -34,6 +34,8 @@ export interface BuildLook {
   readonly state: unknown
   readonly version: number
   readonly suspendedAt: number | undefined
+  /** The input with which its oldest code began that is not over. */
+  readonly waitingSince: number | undefined
   /** Activities and timers without a result, as `describe` has them. */
   readonly waits: readonly string[]
 }

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 
 import { CarillonError, fromErrorData } from '@carillon/runtime'
 import type { LogMessage } from '@carillon/runtime/ports'
-import { HEADERS } from '@carillon/runtime/protocol'
+import { type ClusterRecord, HEADERS } from '@carillon/runtime/protocol'
 
 import type { BuildComparison, BuildLook, BuildStep, BuildType, PlainMessage } from './build-messages.ts'
 import type { BuildRequest, BuildResponse } from './build-worker.ts'
@@ -38,8 +38,7 @@ export class BuildProcess {
   /** @throws CONFIG_INVALID, INVALID_DEFINITION as `loadWorkflows`. */
   static async open(
     files: readonly string[],
-    namespace: string,
-    partitions: number,
+    cluster: ClusterRecord,
     codecs: string | undefined,
   ): Promise<BuildProcess> {
     const child = fork(WORKER, {
@@ -49,7 +48,7 @@ export class BuildProcess {
     })
     const build = new BuildProcess(child, files)
     try {
-      build.#types = (await build.#ask({ op: 'load', files, namespace, partitions, codecs })) as readonly BuildType[]
+      build.#types = (await build.#ask({ op: 'load', files, cluster, codecs })) as readonly BuildType[]
       return build
     } catch (error) {
       await build.close()

@@ -8,6 +8,7 @@ import { CarillonError, type ErrorData, type Implementation, toErrorData } from 
 import { emptyData, Instance, migrateState } from '@carillon/runtime/core'
 import type { LogMessage } from '@carillon/runtime/ports'
 import {
+  type ClusterRecord,
   decodeEncoded,
   encodeCanonical,
   encodeToken,
@@ -29,8 +30,7 @@ export type BuildRequest =
   | {
       readonly op: 'load'
       readonly files: readonly string[]
-      readonly namespace: string
-      readonly partitions: number
+      readonly cluster: ClusterRecord
       /** The file of the codecs; undefined for none. */
       readonly codecs: string | undefined
     }
@@ -55,6 +55,7 @@ interface Folding {
 let subjects = new Subjects('none', 1)
 let workflows: Workflows = { implementations: [], activities: [] }
 let codecs: PayloadCodecs | undefined
+let taskSecret = ''
 let folding: Folding | undefined
 
 process.on('message', (request: BuildRequest) => {
@@ -82,11 +83,11 @@ async function answer(request: BuildRequest): Promise<unknown> {
 
 async function load({
   files,
-  namespace,
-  partitions,
+  cluster,
   codecs: codecsFile,
 }: BuildRequest & { readonly op: 'load' }): Promise<readonly BuildType[]> {
-  subjects = new Subjects(namespace, partitions)
+  subjects = new Subjects(cluster.namespace, cluster.partitions)
+  taskSecret = cluster.clusterId
   codecs = codecsFile === undefined ? undefined : await loadCodecs(codecsFile)
   workflows = await loadWorkflows(files)
   return workflows.implementations.map(({ contract, version, patches }) => ({
@@ -103,7 +104,7 @@ function begin({ type, id, hashesStates }: BuildRequest & { readonly op: 'begin'
     throw new CarillonError('UNKNOWN_TYPE', `this build implements no type ${type}: pass its file, or another --type`)
   folding = {
     implementation,
-    fold: new Refold({ subjects, implementation, id, codecs, interceptors }),
+    fold: new Refold({ subjects, implementation, id, taskSecret, codecs, interceptors }),
     asked: new AskedEffects(),
     hashesStates,
   }
@@ -137,7 +138,7 @@ function payloadOf({ key }: Refold, { kind, name }: RefoldStep, { payload, heade
 
 function look(): BuildLook {
   const { fold: refold, implementation } = current()
-  const { seq, status, suspension } = refold
+  const { seq, status, suspension, waitingSince } = refold
   return {
     seq,
     status,
@@ -145,6 +146,7 @@ function look(): BuildLook {
     state: refold.state(),
     version: implementation.version,
     suspendedAt: suspension?.seq,
+    waitingSince,
     waits: refold.waits(),
   }
 }

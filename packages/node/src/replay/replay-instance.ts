@@ -19,6 +19,8 @@ export interface InstanceReport {
   readonly result: 'same' | 'differs' | 'incomplete'
   readonly reason?: string
   readonly inputs: number
+  /** Patches that are active, but not in code of this instance that began before and is not over. */
+  readonly waitsBefore: readonly string[]
   readonly differences: readonly Difference[]
 }
 
@@ -48,7 +50,7 @@ export async function replayInstance(context: ReplayContext, target: Target): Pr
   const { described, untilSeq } = asksCluster ? await ask(context.carillon, type, id) : NOT_ASKED
   const beginning = judgeBeginning(bounds, type, id, described ?? 'there is none')
   if (beginning.kind !== 'whole' && bounds.firstSeq > 1)
-    return { type, id, result: 'incomplete', reason: beginning.reason, inputs: 0, differences: [] }
+    return { type, id, result: 'incomplete', reason: beginning.reason, inputs: 0, waitsBefore: [], differences: [] }
   await build.begin(type, id, false)
   const differences: Difference[] = []
   let inputs = 0
@@ -63,11 +65,24 @@ export async function replayInstance(context: ReplayContext, target: Target): Pr
     if (differences.length === 0) differences.push(...(await compareWithCluster(build, described)))
   }
   if (!isCompared && differences.length === 0) differences.push(...missing(await build.look(), described))
+  const waitsBefore =
+    target.patches.length === 0 ? [] : patchesAfter(context, target, (await build.look()).waitingSince)
   if (against !== undefined) {
     const first = await firstDifference(build, against, type, id, () => batchesOf(context, target, untilSeq, undefined))
     if (first !== undefined) differences.push(first)
   }
-  return { type, id, result: differences.length === 0 ? 'same' : 'differs', inputs, differences }
+  return { type, id, result: differences.length === 0 ? 'same' : 'differs', inputs, waitsBefore, differences }
+}
+
+/** Patches that became active behind a place in the journal. The first message of each counts. */
+function patchesAfter({ carillon }: ReplayContext, { patches }: Target, seq: number | undefined): readonly string[] {
+  if (seq === undefined) return []
+  const since = new Map<string, number>()
+  for (const message of patches) {
+    const patch = carillon.journal.subjects.parsePatch(message.subject)?.patch
+    if (patch !== undefined && !since.has(patch)) since.set(patch, message.seq)
+  }
+  return [...since].filter(([, activeSeq]) => activeSeq >= seq).map(([patch]) => patch)
 }
 
 const NOT_ASKED = { described: undefined, untilSeq: Number.POSITIVE_INFINITY }

@@ -614,6 +614,12 @@ export class Engine {
         .filter(({ patch }) => announces(patch))
         .map(({ type, patch }) => subjects.patch(number, type, encodeToken(patch, 'patch'))),
     )
+    const strange = new Set([...this.#partitions.values()].flatMap((partition) => partition.strangePatches()))
+    if (strange.size > 0)
+      this.#options.logger.info(
+        { patches: [...strange] },
+        'the journal shows patches that this build does not declare: they are over, or this build is older than one that was live',
+      )
     await Promise.all(missing.map((subject) => this.#append(subject, {}, NO_BYTES)))
   }
 

@@ -301,6 +301,16 @@ export class Partition {
       for (const patch of patches ?? []) if (!this.#patches.of(type).has(patch)) yield { type: type as Token, patch }
   }
 
+  /** Patches that the journal has shown and this build does not declare, of types that it runs: `<type>: <patch>`. */
+  strangePatches(): readonly string[] {
+    const strange = [...this.#implementations].map(([type, { patches, contract }]) =>
+      [...this.#patches.of(type).keys()]
+        .filter((patch) => patches?.has(patch) !== true)
+        .map((patch) => `${contract.name}: ${patch}`),
+    )
+    return strange.flat()
+  }
+
   #activate(type: Token, patch: string, seq: number): void {
     const write = this.#patches.activate(type, patch, seq)
     if (write === undefined) this.#sink.count('ignored')

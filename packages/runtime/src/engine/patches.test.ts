@@ -95,7 +95,7 @@ describe('a patch', () => {
     await world.stop()
 
     // From an empty store, and by a re-fold.
-    const fold = new Refold({ subjects: world.subjects, implementation: build(['fraud']), id: 'a' })
+    const fold = new Refold({ subjects: world.subjects, implementation: build(['fraud']), id: 'a', taskSecret: 'c' })
     const partition = world.subjects.partitionOf(encodeToken('order'), encodeToken('a'))
     for (const message of world.log.messages)
       if (message.subject.startsWith(`test.log.${partition}.`)) await fold.apply(message)
@@ -148,6 +148,11 @@ describe('a patch', () => {
       await world.stop()
     }
     expect(announced(world)).toHaveLength(2)
+    await world.start(life(build()))
+    expect(world.lines.filter(({ message }) => message.includes('does not declare'))).toMatchObject([
+      { level: 'info', fields: { patches: ['order: fraud'] } },
+    ])
+    await world.stop()
   })
 
   it('that the implementation does not list is refused at the call', async () => {

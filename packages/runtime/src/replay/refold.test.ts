@@ -54,7 +54,7 @@ async function refold(
   world: EngineWorld,
   id: string,
 ): Promise<{ readonly fold: Refold; readonly steps: RefoldStep[] }> {
-  const fold = new Refold({ subjects: world.subjects, implementation: box(true), id })
+  const fold = new Refold({ subjects: world.subjects, implementation: box(true), id, taskSecret: 'c' })
   const filter = world.subjects.logOfInstance(encodeToken('box'), encodeToken(id)).slice(0, -1)
   const steps: RefoldStep[] = []
   for (const message of world.log.messages)
@@ -114,7 +114,7 @@ describe('a re-fold', () => {
     const poison = world.send('box', 'a', 'signal', 'boom', 1)
     world.send('box', 'a', 'signal', 'add', 2)
     await world.settled()
-    const fold = new Refold({ subjects: world.subjects, implementation: box(false), id: 'a' })
+    const fold = new Refold({ subjects: world.subjects, implementation: box(false), id: 'a', taskSecret: 'c' })
     const steps: RefoldStep[] = []
     for (const message of world.log.messages) steps.push((await fold.apply(message)) ?? expect.fail('no input'))
     expect(steps.map(({ outcome }) => outcome)).toEqual(['applied', 'suspended', 'parked'])
@@ -129,7 +129,7 @@ describe('a re-fold', () => {
   it('refuses what is no input of its instance', async () => {
     const world = new EngineWorld()
     world.send('box', 'b', 'signal', 'add', 1)
-    const fold = new Refold({ subjects: world.subjects, implementation: box(true), id: 'a' })
+    const fold = new Refold({ subjects: world.subjects, implementation: box(true), id: 'a', taskSecret: 'c' })
     await expect(fold.apply(world.log.messages[0] as never)).rejects.toMatchObject({ code: 'INVALID_ID' })
   })
 
@@ -149,7 +149,7 @@ describe('a re-fold', () => {
           else world.send('box', 'a', kindOf(what), what, n, id === undefined ? {} : { id: `${what}-${id}` })
         }
         await world.settled()
-        const fold = new Refold({ subjects: world.subjects, implementation: box(isFixed), id: 'a' })
+        const fold = new Refold({ subjects: world.subjects, implementation: box(isFixed), id: 'a', taskSecret: 'c' })
         for (const message of world.log.messages) await fold.apply(message)
         const found = await world.describe('box', 'a').catch(() => undefined)
         if (found?.status === 'suspended') suspended += 1

@@ -8,7 +8,7 @@
  * 1. It is the fold of a node that commits after every input, with every effect given and none carried out.
  */
 import { withHost } from '../contract/host.ts'
-import type { Implementation } from '../contract/implement.ts'
+import { type Implementation, withTaskSecret } from '../contract/implement.ts'
 import type { Interceptors } from '../contract/interceptors.ts'
 import { digestOf, installGuards, parseInput, statusOf, type Suspension } from '../core/index.ts'
 import { Partition } from '../engine/partition.ts'
@@ -34,6 +34,8 @@ export interface RefoldOptions {
   readonly subjects: Subjects
   readonly implementation: Implementation
   readonly id: string
+  /** What the nodes make the tokens of tasks with: the cluster's id. */
+  readonly taskSecret: string
   /** Those of the nodes; undefined for none. */
   readonly codecs?: PayloadCodecs | undefined
   /** Those of the nodes: what they do to workflow code is part of the fold. */
@@ -63,7 +65,7 @@ export class Refold {
   readonly #partition: Partition
   #resident: Resident | undefined
 
-  constructor({ subjects, implementation, id, codecs, interceptors }: RefoldOptions) {
+  constructor({ subjects, implementation, id, taskSecret, codecs, interceptors }: RefoldOptions) {
     installGuards()
     const typeToken = encodeToken(implementation.contract.name, 'workflow type')
     const idToken = encodeToken(id, 'instance id')
@@ -72,7 +74,9 @@ export class Refold {
     this.#partition = new Partition({
       number: subjects.partitionOf(typeToken, idToken),
       store: this.#store,
-      implementations: new Map([[typeToken, withHost(implementation, { codecs, interceptors })]]),
+      implementations: new Map([
+        [typeToken, withHost(withTaskSecret(implementation, taskSecret), { codecs, interceptors })],
+      ]),
       sink: this.#sink,
       codecs,
     })
@@ -123,6 +127,11 @@ export class Refold {
   /** The last input that was applied; 0 for an absent instance. */
   get seq(): number {
     return this.#resident?.instance.data.seq ?? 0
+  }
+
+  /** The input with which the oldest handler or `run` in it began that is not over; undefined when there is none. */
+  get waitingSince(): number | undefined {
+    return this.#resident?.instance.waitingSince
   }
 
   /** A copy of the state; undefined for an absent instance. */

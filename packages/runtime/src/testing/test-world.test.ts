@@ -388,4 +388,30 @@ describe('builds', () => {
     await world.skip('1 hour')
     expect(await cart.query('log')).toEqual(log)
   })
+
+  it('deploy a newer version of the state: what is idle and what waits are migrated', async () => {
+    const newer = implement(Cart, {
+      startOnSignal: true,
+      version: 2,
+      migrate: ({ log }: { log: string[] }) => ({ log: new Map(log.map((line, i) => [i, line])) }),
+      state: () => ({ log: new Map<number, string>() }),
+      on: {
+        async order(ctx, what) {
+          await ctx.sleep('1 minute')
+          await ctx.activities.pay(what)
+          ctx.state.log.set(ctx.state.log.size, `paid ${what}`)
+        },
+      },
+      queries: { log: ({ log }) => [...log].map(([i, line]) => `${i}: ${line}`) },
+    })
+    await using world = await TestWorld.open({ workflows: [first], activities, crashBetweenTurns: true })
+    const [idle, waits] = [world.workflow(Cart, 'idle'), world.workflow(Cart, 'waits')]
+    await idle.signal('order', 'one')
+    await world.skip('1 hour')
+    await waits.signal('order', 'two')
+    await world.deploy({ workflows: [newer] })
+    expect([await idle.query('log'), await waits.query('log')]).toEqual([['0: paid one'], []])
+    await world.skip('1 hour')
+    expect(await waits.query('log')).toEqual(['0: paid two'])
+  })
 })
