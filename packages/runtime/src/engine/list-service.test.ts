@@ -149,6 +149,23 @@ describe('a list', () => {
     expect(await idsOf({ type: 'nothing' })).toEqual([])
   })
 
+  it('goes through the types in the order of their records, also where it looks up one after the other', async () => {
+    await open()
+    for (const type of ['order', 'order-2'])
+      for (const id of ['b', 'a', 'c']) world.send(type, id, 'signal', type === 'order' ? 'set' : 'go', {})
+    for (const type of ['order', 'order-2']) for (const id of ['c', 'a']) world.send(type, id, 'signal', 'close')
+    const all = (await page({})).rows.map(({ type, id }) => `${type}/${id}`)
+    expect(all).toEqual(['order-2/a', 'order-2/b', 'order-2/c', 'order/a', 'order/b', 'order/c'])
+    const closed: string[] = []
+    let after: string | undefined
+    do {
+      const got = await page({ status: 'completed' }, { limit: 1, ...(after === undefined ? {} : { after }) })
+      closed.push(...got.rows.map(({ type, id }) => `${type}/${id}`))
+      after = got.next
+    } while (after !== undefined)
+    expect(closed).toEqual(['order-2/a', 'order-2/c', 'order/a', 'order/c'])
+  })
+
   it('finds instances by when they started and closed', async () => {
     await open()
     set('a', {})
