@@ -200,6 +200,22 @@ describe('a list', () => {
     expect(checkIndex(world.store, PARTITION).size).toBe(2)
   })
 
+  it('finds what operators have paused, and what goes on again', async () => {
+    await open()
+    set('a', { region: 'eu' })
+    set('b', { region: 'eu' })
+    world.send('order', 'a', 'admin', 'pause')
+    const eu = { contract: Order, where: { region: 'eu' } }
+    expect(await idsOf({ status: 'paused' })).toEqual(['a'])
+    expect(await idsOf({ ...eu, status: 'paused' })).toEqual(['a'])
+    expect(await idsOf({ ...eu, status: 'running' })).toEqual(['b'])
+    expect((await count({}, 'status')).groups.map(({ value }) => value)).toEqual(['paused', 'running'])
+    world.send('order', 'a', 'admin', 'resume')
+    expect(await idsOf({ ...eu, status: 'running' })).toEqual(['a', 'b'])
+    expect(await idsOf({ status: 'paused' })).toEqual([])
+    expect(checkIndex(world.store, PARTITION).size).toBe(2)
+  })
+
   it('is the same from a store that was lost, and built again from the journal', async () => {
     await open()
     for (let i = 0; i < 40; i++) set(`i${i}`, { region: i % 2 === 0 ? 'eu' : 'us', points: i })
