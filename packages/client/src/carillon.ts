@@ -14,9 +14,11 @@ import {
 import { countGroups, type CountOptions } from './count-instances.ts'
 import { Journal } from './journal.ts'
 import { type InstancePage, listAll, type ListOptions, listPage, type PageOptions } from './list-instances.ts'
+import { type QueueRow, readQueues } from './queues.ts'
 import type { Session } from './session.ts'
 import { type SignalItem, signalMany, type SignalManyOptions, type SignalManyResult } from './signal-many.ts'
 import type { AnyShape } from './target.ts'
+import { Worker, type WorkerOptions } from './worker.ts'
 import { doTask, failureData, type TaskDeedOptions, type TaskFailure } from './tasks.ts'
 import { type Accepted, WorkflowHandle } from './workflow-handle.ts'
 
@@ -24,6 +26,7 @@ import { type Accepted, WorkflowHandle } from './workflow-handle.ts'
 export class Carillon {
   readonly #session: Session
   readonly #cluster: ClusterRecord
+  readonly #workers = new Set<Worker>()
   /** The journal as it is stored. */
   readonly journal: Journal
 
@@ -170,17 +173,39 @@ export class Carillon {
     return doTask(this.#session, token, 'heartbeat', undefined, options)
   }
 
+  /**
+   * Starts a worker: it runs the activities of one queue in this process until it is closed, or this client is.
+   *
+   * @throws INVALID_DEFINITION when none of the activities is of the queue. @throws CONFIG_INVALID when the options make no sense.
+   * @throws CLUSTER_MISMATCH when the cluster has no work queue: start a node of this release.
+   */
+  async worker(options: WorkerOptions): Promise<Worker> {
+    const worker = await Worker.open(this.#session, options)
+    this.#workers.add(worker)
+    return worker
+  }
+
+  /**
+   * The calls that wait for remote workers, or are with them, by queue and activity.
+   *
+   * @throws CLUSTER_MISMATCH when the cluster has no work queue.
+   */
+  queues(): Promise<readonly QueueRow[]> {
+    return this.#session.track(() => readQueues(this.#session))
+  }
+
   /** Undefined while there is room for more inputs, else a promise of it: a sender of many awaits it between calls. */
   ready(): Promise<void> | undefined {
     return this.#session.ready()
   }
 
   /**
-   * Takes nothing more, waits until what was sent is acknowledged (at most the publisher's retry budget of 30 s), and disconnects. Calls that
+   * Closes its workers, takes nothing more, waits until what was sent is acknowledged (at most the publisher's retry budget of 30 s), and disconnects. Calls that
    * wait for an outcome reject with CLOSING. Safe to call again.
    */
-  close(): Promise<void> {
-    return this.#session.close()
+  async close(): Promise<void> {
+    await Promise.all([...this.#workers].map((worker) => worker.close()))
+    await this.#session.close()
   }
 
   /** For `await using`. */

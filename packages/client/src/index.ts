@@ -20,7 +20,9 @@ export type {
   SignalManyProgress,
   SignalManyResult,
 } from './signal-many.ts'
+export type { QueueRow } from './queues.ts'
 export type { AnyShape } from './target.ts'
+export type { Worker, WorkerCounts, WorkerOptions } from './worker.ts'
 export type { TaskDeedOptions, TaskFailure } from './tasks.ts'
 export {
   type Accepted,

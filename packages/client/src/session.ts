@@ -10,7 +10,7 @@ import { setMaxListeners } from 'node:events'
 
 import { CarillonError, type ClientInterceptor } from '@carillon/runtime'
 import type { PayloadCodecs, ReplyPayload, Subjects } from '@carillon/runtime/protocol'
-import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
+import { jetstream, type JetStreamClient, type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 
 import { Deadline } from './deadline.ts'
@@ -108,6 +108,16 @@ export class Session {
     } finally {
       this.#running.delete(running)
     }
+  }
+
+  /** For workers, which pull and subscribe; it is closed by `close` alone. */
+  get connection(): NatsConnection {
+    return this.#nc
+  }
+
+  jetStreamClient(): JetStreamClient {
+    this.#throwIfClosed()
+    return jetstream(this.#nc)
   }
 
   /** For reads of the journal. */

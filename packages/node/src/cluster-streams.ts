@@ -26,6 +26,10 @@ const HEADERS_BYTES_MAX = 64 * 1024
 /** Nats-Msg-Id of plain producers is remembered so long. Carillon's own dedupe does not use it. */
 const DUPLICATE_WINDOW_MS = 120_000
 const NAME_IN_USE = 10058
+/** Calls of one activity that wait in the work queue, or are with workers. */
+const CALLS_PER_ACTIVITY_MAX = 20_000
+/** Bytes of all of them: the server sets them aside. */
+const CALL_BYTES_MAX = 256 * 1024 * 1024
 
 /** The journal. In door mode `stream` it takes the public door itself, and its transform computes the partition. */
 export function logStreamPlan(subjects: Subjects, door: Door, { replicas, logBytesMax }: StreamLimits): StreamPlan {
@@ -45,6 +49,22 @@ export function logStreamPlan(subjects: Subjects, door: Door, { replicas, logByt
 
 export function deadStreamPlan(subjects: Subjects, { replicas }: StreamLimits): StreamPlan {
   return { ...durablePlan(subjects.deadStream, replicas), subjects: [subjects.deadAll] }
+}
+
+/**
+ * The work queue of remote activity workers: a call is gone when a worker has acknowledged it. A full queue refuses, and the rest waits in the stores of
+ * the nodes.
+ */
+export function callStreamPlan(subjects: Subjects, { replicas }: StreamLimits): StreamPlan {
+  return {
+    ...durablePlan(subjects.callStream, replicas),
+    retention: RetentionPolicy.Workqueue,
+    subjects: [subjects.callAll],
+    max_msgs_per_subject: CALLS_PER_ACTIVITY_MAX,
+    discard_new_per_subject: true,
+    max_bytes: CALL_BYTES_MAX,
+    duplicate_window: nanos(DUPLICATE_WINDOW_MS),
+  }
 }
 
 /** Nothing is ever dropped by age or count, and no header of a producer removes or expires a message. */
@@ -106,6 +126,7 @@ const CHECKED = [
   'storage',
   'max_age',
   'max_msgs_per_subject',
+  'discard_new_per_subject',
   'allow_atomic',
   'allow_direct',
   'allow_rollup_hdrs',

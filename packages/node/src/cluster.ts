@@ -19,7 +19,7 @@ import { JetStreamApiError, jetstream, jetstreamManager } from '@nats-io/jetstre
 import { type KV, Kvm } from '@nats-io/kv'
 import type { NatsConnection } from '@nats-io/transport-node'
 
-import { deadStreamPlan, ensureStream, logStreamPlan } from './cluster-streams.ts'
+import { callStreamPlan, deadStreamPlan, ensureStream, logStreamPlan } from './cluster-streams.ts'
 import { checkDoor } from './door-check.ts'
 import { checkServer, toServerError } from './server-check.ts'
 
@@ -85,6 +85,7 @@ async function open(nc: NatsConnection, options: ClusterOptions, timeoutMs: numb
   const jsm = await jetstreamManager(nc, { checkAPI: false, timeout: timeoutMs })
   await ensureStream(jsm, logStreamPlan(subjects, record.door, limits))
   await ensureStream(jsm, deadStreamPlan(subjects, limits))
+  await ensureStream(jsm, callStreamPlan(subjects, limits))
   if (record.door !== 'relay') await checkDoor(nc, subjects)
   return { record, subjects, isNew }
 }

@@ -2,7 +2,7 @@
 import { PipelinedPublisher, type PipelinedPublisherOptions } from '@carillon/client'
 import { CarillonError } from '@carillon/runtime'
 import type { AppendOptions, InputLog, LogBounds, ReadOptions } from '@carillon/runtime/ports'
-import type { Partition, Subjects } from '@carillon/runtime/protocol'
+import { HEADERS, type Partition, type Subjects } from '@carillon/runtime/protocol'
 import type { NatsConnection } from '@nats-io/transport-node'
 
 import { JetStreamLogReader } from './log-reader.ts'
@@ -73,8 +73,14 @@ export class JetStreamLog implements InputLog {
   }
 
   async append(subject: string, { headers, payload }: AppendOptions): Promise<number> {
-    const { seq } = await this.#publisher.publish({ subject, key: instanceOf(subject), headers, payload })
+    const { seq } = await this.#publisher.publish({ subject, key: this.#laneOf(subject, headers), headers, payload })
     return seq
+  }
+
+  /** Calls for workers need no order, and must not leave in one batch: the server refuses a batch for one message id that it knows. */
+  #laneOf(subject: string, headers: AppendOptions['headers']): string {
+    const id = headers[HEADERS.natsId]
+    return id !== undefined && this.#subjects.parseCall(subject) !== undefined ? id : instanceOf(subject)
   }
 
   /** Undefined while `append` has room for more, else a promise of room. */

@@ -30,6 +30,25 @@ const NESTING_MAX = 3
  * @throws CONFIG_INVALID when a file does not exist. @throws INVALID_DEFINITION when one does not compile, throws, or when no implementation is found.
  */
 export async function loadWorkflows(files: readonly string[]): Promise<Workflows> {
+  const loaded = await load(files)
+  if (loaded.implementations.length > 0) return loaded
+  throw new CarillonError(
+    'INVALID_DEFINITION',
+    `no workflow was found in ${files.join(', ')}: export what implement(…) returns`,
+  )
+}
+
+/** As `loadWorkflows`, for a worker: no workflow needs to be there. @throws INVALID_DEFINITION also when there are no activities. */
+export async function loadActivities(files: readonly string[]): Promise<Omit<Workflows, 'implementations'>> {
+  const { activities, interceptors } = await load(files)
+  if (activities.length > 0) return { activities, interceptors }
+  throw new CarillonError(
+    'INVALID_DEFINITION',
+    `no activities were found in ${files.join(', ')}: export what implementActivities(…) returns`,
+  )
+}
+
+async function load(files: readonly string[]): Promise<Workflows> {
   if (files.length === 0)
     throw new CarillonError('CONFIG_INVALID', 'no workflow file is given: pass one, for example workflow.ts')
   const modules = await importModules(files, 'workflow')
@@ -42,12 +61,6 @@ export async function loadWorkflows(files: readonly string[]): Promise<Workflows
       else if (isActivityImplementations(value)) activities.add(value)
       else if (isInterceptors(value)) interceptors.add(value)
     }
-  }
-  if (implementations.size === 0) {
-    throw new CarillonError(
-      'INVALID_DEFINITION',
-      `no workflow was found in ${files.join(', ')}: export what implement(…) returns`,
-    )
   }
   return {
     implementations: [...implementations],

@@ -1,6 +1,12 @@
 /** The composition root of a node: connects, opens the data, and runs an engine over all partitions. */
 import { openConnection, Deadline, JetStreamControls } from '@carillon/client'
-import { type ActivityImplementations, CarillonError, type Implementation, type Interceptors } from '@carillon/runtime'
+import {
+  type ActivityImplementations,
+  CarillonError,
+  type Implementation,
+  type Interceptors,
+  missingActivities,
+} from '@carillon/runtime'
 import {
   CodecStore,
   Engine,
@@ -20,6 +26,7 @@ import { JetStreamLog } from './jetstream-log.ts'
 import type { LmdbStore } from './lmdb-store.ts'
 import { NatsBus } from './nats-bus.ts'
 import { openLmdbStore } from './open-lmdb-store.ts'
+import { identityOf } from './stream-state.ts'
 
 /** What a node runs: implementations of workflow types, and of their activities, and what stands around them. */
 export interface Workflows {
@@ -160,6 +167,7 @@ async function compose(
     log: (line) => logger.warn({}, line),
   })
   const { identity } = await log.bounds()
+  const workQueue = await identityOf(nc, subjects.callStream)
   const { store } = await openLmdbStore({
     path: options.dataDir,
     cluster: { clusterId: record.clusterId, clusterName: namespace, logIdentity: identity },
@@ -176,6 +184,7 @@ async function compose(
   const engine = new Engine({
     subjects,
     taskSecret: record.clusterId,
+    workQueue,
     partitions: Array.from({ length: record.partitions }, (_, number) => number as Partition),
     ...options.workflows,
     log,
@@ -223,11 +232,11 @@ function checkWorkflows({ implementations, activities }: Workflows): void {
         `two implementations of the workflow type ${contract.name} were given: pass one`,
       )
     names.add(contract.name)
-    const declared = Object.keys(contract.shape.activities ?? {})
-    if (declared.length === 0 || activities.some((other) => other.contract.name === contract.name)) continue
+    const missing = missingActivities(contract, activities, 'local')
+    if (missing.length === 0) continue
     throw new CarillonError(
       'INVALID_DEFINITION',
-      `no activities were given for ${contract.name}, which declares ${declared.join(', ')}: pass implementActivities(…) for it`,
+      `no activities were given for ${contract.name}, which declares ${missing.join(', ')}: pass implementActivities(…) for it`,
     )
   }
 }

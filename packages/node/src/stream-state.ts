@@ -3,6 +3,8 @@ import { CarillonError } from '@carillon/runtime'
 import type { LogBounds } from '@carillon/runtime/ports'
 import type { NatsConnection } from '@nats-io/transport-node'
 
+import { toServerError } from './server-check.ts'
+
 /** While a cluster elects, requests get no answer: asking again soon finds the new leader soon. */
 const REQUEST_TIMEOUT_MS = 1000
 const STREAM_NOT_FOUND = 10059
@@ -25,6 +27,16 @@ export async function readBounds(nc: NatsConnection, stream: string): Promise<Lo
   }
   const isEmpty = state.messages === 0
   return { identity: created, firstSeq: isEmpty ? state.last_seq + 1 : state.first_seq, lastSeq: state.last_seq }
+}
+
+/** What tells a stream from one that is made anew under its name. @throws JETSTREAM_UNAVAILABLE when there is no such stream, or nobody answers. */
+export async function identityOf(nc: NatsConnection, stream: string): Promise<string> {
+  const reason = `asking for the stream ${stream}`
+  const bounds = await readBounds(nc, stream).catch((error: unknown) => {
+    throw error instanceof CarillonError ? error : toServerError(error, reason)
+  })
+  if (bounds !== undefined) return bounds.identity
+  throw new CarillonError('JETSTREAM_UNAVAILABLE', `the stream ${stream} is gone: start the node again, which makes it`)
 }
 
 /** The time of storing of one message, milliseconds since the epoch; undefined when it is not there any more. */

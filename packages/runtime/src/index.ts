@@ -1,6 +1,7 @@
 export * from './contract/activities.ts'
 export * from './contract/attributes.ts'
 export type { ActivityLimits, Rate } from './contract/activity-limits.ts'
+export type { ActivityQueue } from './contract/activity-queue.ts'
 export * from './contract/children.ts'
 export * from './contract/context.ts'
 export * from './contract/contract.ts'

@@ -47,13 +47,17 @@ export const Expense = defineWorkflow('expense', {
     complete: { input: z.object({ by: person, comment }), output: type<Task>() },
     reject: { input: z.object({ by: person, comment }), output: type<Task>() },
   },
+  tasks: {
+    /** The decision by the link in the message: whoever has it needs to claim nothing. */
+    decide: { output: z.object({ by: person, approved: z.boolean(), comment }) },
+  },
   queries: { task: { output: type<Task>() } },
   /** What the inbox lists by. */
   attributes: { group: 'text', claimedBy: 'text', due: 'time' },
   activities: {
-    /** Tells a group of a task. */
+    /** Tells a group of a task, with the token of the link that decides it. */
     notify: {
-      input: type<{ group: Group; purpose: string; isEscalation: boolean }>(),
+      input: type<{ group: Group; purpose: string; isEscalation: boolean; token: string }>(),
       startToClose: '10 seconds',
     },
   },

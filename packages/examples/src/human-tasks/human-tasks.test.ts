@@ -5,7 +5,7 @@ import { mockActivities, TestWorld } from '@carillon/runtime/testing'
 import { type Browser, chromium as playwright, type Page } from 'playwright-core'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 
-import { type Backend, describeOnBothBackends } from '../testing/describe-on-both-backends.ts'
+import { type Backend, describeOnBothBackends, type Setup } from '../testing/describe-on-both-backends.ts'
 import { expenseActivities } from './activities.ts'
 import { Expense } from './contract.ts'
 import { type Inbox, openInbox, type TaskRow } from './inbox-server.ts'
@@ -44,6 +44,25 @@ describeOnBothBackends('an expense', { workflows: [expense], activities: [expens
     expect(await e1.result({ timeoutMs: 10_000 })).toMatchObject({ outcome: 'rejected', by: 'max' })
   })
 
+  it('is decided by the link in the message, once, and not by the link of a group whose time is over', async () => {
+    const activities = post()
+    const backend = await open({ workflows: [createExpense({ deadline: '400 ms' })], activities: [activities] })
+    const e1 = backend.workflow(Expense, 'e-1')
+    await e1.start(TRAIN)
+    await e1.update('claim', { by: 'max' })
+    await backend.until(async () => (await e1.query('task')).group === 'directors')
+    await backend.until(() => activities.calls('notify').length >= 2)
+    const [managers = '', directors = ''] = [...new Set(activities.calls('notify').map(({ input }) => input.token))]
+    await expect(backend.completeTask(managers, { by: 'max', approved: true })).rejects.toMatchObject({
+      code: 'CLOSED',
+    })
+    await backend.completeTask(directors, { by: 'dora', approved: true, comment: 'by mail' })
+    expect(await e1.result({ timeoutMs: 10_000 })).toEqual({ outcome: 'approved', by: 'dora', comment: 'by mail' })
+    await expect(backend.completeTask(directors, { by: 'dirk', approved: false })).rejects.toMatchObject({
+      code: 'CLOSED',
+    })
+  })
+
   it('goes to the directors when the managers let the deadline pass, and expires when they do too', async () => {
     const activities = post()
     const backend = await open({ workflows: [createExpense({ deadline: '300 ms' })], activities: [activities] })
@@ -62,11 +81,12 @@ describeOnBothBackends('the task inbox', { workflows: [expense], activities: [ex
   let inbox: Inbox
   afterEach(() => inbox.close())
 
-  async function openPage(): Promise<Backend> {
-    const backend = await open()
+  async function openPage(setup: Partial<Setup> = {}): Promise<Backend> {
+    const backend = await open(setup)
     const tasks = tasksOf(
       (id) => backend.workflow(Expense, id),
       (options) => backend.list(options),
+      (token, decision) => backend.completeTask(token, decision),
     )
     inbox = await openInbox(tasks)
     return backend
@@ -104,6 +124,20 @@ describeOnBothBackends('the task inbox', { workflows: [expense], activities: [ex
     expect((await call('GET', '/api/tasks')).body).toHaveLength(1)
     const e1 = backend.workflow(Expense, 'e-1')
     expect(await e1.result({ timeoutMs: 10_000 })).toMatchObject({ outcome: 'approved', by: 'max' })
+  })
+
+  it('decides by a link over HTTP', async () => {
+    const activities = post()
+    const backend = await openPage({ activities: [activities] })
+    await call('POST', '/api/tasks/e-1', TRAIN)
+    await backend.until(() => activities.calls('notify').length > 0)
+    const link = `/api/decide/${encodeURIComponent(activities.calls('notify')[0]?.input.token ?? '')}`
+    expect((await call('POST', link, { by: 'max' })).status).toBe(400)
+    expect((await call('POST', link, { by: 'max', approved: false, comment: 'walk' })).status).toBe(200)
+    expect((await call('POST', link, { by: 'moe', approved: true })).status).toBe(409)
+    expect((await call('POST', '/api/decide/expense.e-1.nonsense', { by: 'moe', approved: true })).status).toBe(400)
+    const e1 = backend.workflow(Expense, 'e-1')
+    expect(await e1.result({ timeoutMs: 10_000 })).toMatchObject({ outcome: 'rejected', by: 'max', comment: 'walk' })
   })
 
   it('refuses bad requests with a status and a reason', async () => {

@@ -27,6 +27,8 @@ export interface Tasks {
   start(id: string, expense: NewExpense): Promise<unknown>
   task(id: string): Promise<Task>
   act(id: string, action: Action, input: { by: string; comment: string }): Promise<Task>
+  /** Decides by the token of a link. */
+  decide(token: string, decision: { by: string; approved: boolean; comment?: string }): Promise<unknown>
 }
 
 export const ACTIONS = ['claim', 'return', 'complete', 'reject'] as const
@@ -86,30 +88,42 @@ function pageBase(): URL {
   return new URL('../../src/human-tasks/', import.meta.url)
 }
 
+interface Answer {
+  readonly status: number
+  readonly body: unknown
+}
+
 async function answer(
   tasks: Tasks,
   request: IncomingMessage,
   pathname: string,
   search: URLSearchParams,
-): Promise<{ readonly status: number; readonly body: unknown }> {
+): Promise<Answer> {
   const [, api, collection, id, action, ...rest] = pathname.split('/').map((part) => decodeURIComponent(part))
-  if (api !== 'api' || collection !== 'tasks' || rest.length > 0) return notFound()
+  if (api !== 'api' || rest.length > 0) return notFound()
+  if (collection === 'decide' && id !== undefined && action === undefined) return decide(tasks, request, id)
+  if (collection !== 'tasks') return notFound()
   if (request.method === 'GET' && id === undefined) return { status: 200, body: await openTasks(tasks, search) }
   if (id === undefined) return notFound()
   if (request.method === 'GET' && action === undefined) return { status: 200, body: row(id, await tasks.task(id)) }
   if (request.method !== 'POST') return notFound()
-  // A form of another site cannot send this type: it would need leave that this server never gives.
-  if (request.headers['content-type'] !== 'application/json')
-    return { status: 415, body: { error: 'send application/json' } }
-  const body = await readBody(request)
-  if (body === undefined)
-    return { status: 400, body: { error: `send a JSON object of at most ${BODY_BYTES_MAX} bytes` } }
+  const { body, refusal } = await readJson(request)
+  if (refusal !== undefined) return refusal
   if (action === undefined) {
     await tasks.start(id, body as never)
     return { status: 201, body: row(id, await tasks.task(id)) }
   }
   if (!isAction(action)) return notFound()
   return { status: 200, body: row(id, await tasks.act(id, action, body as never)) }
+}
+
+/** What a link in a message leads to: its token is all that is needed. */
+async function decide(tasks: Tasks, request: IncomingMessage, token: string): Promise<Answer> {
+  if (request.method !== 'POST') return notFound()
+  const { body, refusal } = await readJson(request)
+  if (refusal !== undefined) return refusal
+  await tasks.decide(token, body as never)
+  return { status: 200, body: {} }
 }
 
 async function openTasks(tasks: Tasks, search: URLSearchParams): Promise<readonly TaskRow[]> {
@@ -121,6 +135,15 @@ async function openTasks(tasks: Tasks, search: URLSearchParams): Promise<readonl
 
 function row(id: string, task: Task): TaskRow {
   return { ...task, id, decision: task.decision ?? null }
+}
+
+async function readJson(request: IncomingMessage): Promise<{ readonly body?: object; readonly refusal?: Answer }> {
+  // A form of another site cannot send this type: it would need leave that this server never gives.
+  if (request.headers['content-type'] !== 'application/json')
+    return { refusal: { status: 415, body: { error: 'send application/json' } } }
+  const body = await readBody(request)
+  if (body !== undefined) return { body }
+  return { refusal: { status: 400, body: { error: `send a JSON object of at most ${BODY_BYTES_MAX} bytes` } } }
 }
 
 async function readBody(request: IncomingMessage): Promise<object | undefined> {
@@ -143,7 +166,7 @@ function send(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 }
 
-function notFound(): { readonly status: number; readonly body: unknown } {
+function notFound(): Answer {
   return { status: 404, body: { error: 'there is nothing here' } }
 }
 

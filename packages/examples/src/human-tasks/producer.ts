@@ -17,6 +17,7 @@ const carillon = await connect({ servers })
 const tasks = tasksOf(
   (id) => carillon.workflow(Expense, id),
   (options) => carillon.list(options),
+  (token, decision) => carillon.completeTask(token, decision),
 )
 const inbox = await openInbox(tasks, stay === undefined ? 0 : Number(port))
 try {

@@ -13,8 +13,10 @@ type Shape = typeof Expense.shape
 type Handle = Pick<WorkflowHandle<Shape>, 'start' | 'update' | 'query'>
 type List = (options: ListOptions<Shape>) => AsyncIterable<InstanceRow<Shape>>
 
-/** Both of a client, or of a test world. */
-export function tasksOf(handle: (id: string) => Handle, list: List): Tasks {
+type CompleteTask = (token: string, value: unknown) => Promise<unknown>
+
+/** All of a client, or of a test world. */
+export function tasksOf(handle: (id: string) => Handle, list: List, completeTask: CompleteTask): Tasks {
   return {
     async open(where) {
       const ids: string[] = []
@@ -22,6 +24,7 @@ export function tasksOf(handle: (id: string) => Handle, list: List): Tasks {
       for await (const { id } of list(running)) ids.push(id)
       return ids
     },
+    decide: completeTask,
     start: (id, expense) => handle(id).start(expense, { wait: 'applied' }),
     task: (id) => handle(id).query('task'),
     act: (id, action, { by, comment }) =>

@@ -22,10 +22,13 @@ export function createExpense({ deadline }: ExpenseOptions): Implementation {
     async run(ctx, { deadlineMs = toMs(deadline) }) {
       for (const group of GROUPS) {
         // Whoever has claimed it and did not decide loses it.
-        change(ctx, { group, claimedBy: undefined, dueMs: ctx.now() + deadlineMs })
-        await ctx.activities.notify({ group, purpose: ctx.state.purpose, isEscalation: group !== GROUPS[0] })
-        const leftMs = Math.max(0, ctx.state.dueMs - ctx.now())
-        await ctx.condition(() => ctx.state.decision !== undefined, leftMs)
+        const { purpose, dueMs } = change(ctx, { group, claimedBy: undefined, dueMs: ctx.now() + deadlineMs })
+        const link = ctx.task('decide', { deadline: { until: dueMs } })
+        await ctx.activities.notify({ group, purpose, isEscalation: group !== GROUPS[0], token: link.token })
+        // Somebody decides in the inbox, or by the link, or the link closes at the deadline.
+        await ctx.condition(() => ctx.state.decision !== undefined || !link.isOpen)
+        const byLink = link.isOpen ? undefined : await link.result.then(toDecision, () => undefined)
+        if (byLink !== undefined) change(ctx, { decision: byLink })
         if (ctx.state.decision !== undefined) return ctx.state.decision
       }
       const decision: Decision = { outcome: 'expired', by: undefined, comment: '' }
@@ -60,6 +63,10 @@ export function createExpense({ deadline }: ExpenseOptions): Implementation {
     },
     queries: { task: (task) => task },
   })
+}
+
+function toDecision({ by, approved, comment }: { by: string; approved: boolean; comment: string }): Decision {
+  return { outcome: approved ? 'approved' : 'rejected', by, comment }
 }
 
 /** The task as it is from now on, and what it is found by. */

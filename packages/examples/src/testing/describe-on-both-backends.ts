@@ -58,6 +58,8 @@ export interface Backend {
     value: unknown,
     headers?: Record<string, string>,
   ): Promise<void>
+  /** Completes the task of a token. */
+  completeTask(token: string, value: unknown): Promise<unknown>
   /** Waits until the condition holds, in the world's time: in memory none of the host's passes. Default 10 s. */
   until(condition: () => boolean | Promise<boolean>, timeout?: Duration): Promise<void>
 }
@@ -94,6 +96,7 @@ function inMemory(setup: SuiteSetup, crashBetweenTurns: boolean): OpenBackend {
       count: (options) => world.count(options),
       publish: async (contract, id, signal, value, headers) =>
         world.publish(doorOf(subjects, contract, id, signal), JSON.stringify(value), headers),
+      completeTask: (token, value) => world.completeTask(token, value),
       until: (condition, timeout = UNTIL) => world.until(condition, timeout),
     }
   }
@@ -149,6 +152,7 @@ function onServer(setup: SuiteSetup): OpenBackend {
         for (const [key, text] of Object.entries(headers)) own.set(key, text)
         await nc.request(doorOf(subjects, contract, id, signal), JSON.stringify(value), { timeout: 5000, headers: own })
       },
+      completeTask: (token, value) => carillon.completeTask(token, value),
       until: (condition, timeout = UNTIL) =>
         vi.waitFor(
           async () => {

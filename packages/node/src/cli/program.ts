@@ -15,6 +15,7 @@ import { addReadCommands } from './read-commands.ts'
 import { addReplayCommand } from './replay-command.ts'
 import { addSendCommands } from './send-commands.ts'
 import { addTaskCommands } from './task-commands.ts'
+import { addWorkerCommands } from './worker-commands.ts'
 
 const EXAMPLES = `
 Examples:
@@ -42,6 +43,7 @@ export function createProgram(): Command {
   addListCommands(program)
   addTaskCommands(program)
   addOperateCommands(program)
+  addWorkerCommands(program)
   addDeadCommands(program)
   addHealthCommand(program)
   addDoctorCommand(program)

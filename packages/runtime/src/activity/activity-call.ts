@@ -12,6 +12,8 @@ export interface ActivityCall {
   readonly options: ActivityOptions | undefined
   /** The trace context of the input whose turn asked for it; undefined for none. */
   readonly trace?: string | undefined
+  /** The identity of the work queue that has it; undefined for one that no queue has. */
+  readonly queued?: string | undefined
 }
 
 /** The name of a call for ever: `<type>.<id>/<seq>.<index>`, tokens as on the wire. */

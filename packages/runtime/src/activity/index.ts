@@ -1,4 +1,8 @@
+export { parseLimits } from '../contract/activity-limits.ts'
+export { parseQueue } from '../contract/activity-queue.ts'
+export { withInterceptors } from '../contract/host.ts'
 export * from './activity-call.ts'
 export * from './activity-lanes.ts'
 export * from './activity-policy.ts'
 export * from './attempt.ts'
+export * from './call-message.ts'

@@ -1,5 +1,7 @@
 /** Activities: plain async functions with I/O. They run outside turns, at least once, and their result is applied once. */
 import { CarillonError } from '../errors.ts'
+import { encodeToken } from '../protocol/ids.ts'
+import { type LocalNames, type NamesOfQueue, parseQueue, type QueueNames } from './activity-queue.ts'
 import type { ActivityNames, ActivityOf, FieldOf, InstanceLog } from './context.ts'
 import type { Contract, ContractShape } from './contract.ts'
 import type { InputOf, OutputOf } from './schema.ts'
@@ -32,7 +34,8 @@ export interface ActivityImplementations {
   readonly functions: ReadonlyMap<string, ActivityFunction>
 }
 
-type ActivityFunctions<Shape extends ContractShape> = {
+/** The function of each activity that a contract declares. */
+export type ActivityFunctions<Shape extends ContractShape> = {
   readonly [Name in ActivityNames<Shape>]: (
     input: OutputOf<FieldOf<ActivityOf<Shape, Name>, 'input'>>,
     ctx: ActivityContext,
@@ -41,29 +44,74 @@ type ActivityFunctions<Shape extends ContractShape> = {
     : Promise<InputOf<FieldOf<ActivityOf<Shape, Name>, 'output'>>> | InputOf<FieldOf<ActivityOf<Shape, Name>, 'output'>>
 }
 
+/** What a node runs: the local ones. Those of queues may be there for tests, which run them as local ones. */
+type NodeFunctions<Shape extends ContractShape> = Pick<ActivityFunctions<Shape>, LocalNames<Shape>> &
+  Partial<ActivityFunctions<Shape>>
+
 /**
- * Implements the activities of a contract.
+ * Implements the activities of a contract: those that run in the nodes, or, with `queue`, those that the workers of one queue run.
  *
  * @throws INVALID_DEFINITION when one is missing or not declared.
  */
 export function implementActivities<Shape extends ContractShape>(
   contract: Contract<Shape>,
-  functions: ActivityFunctions<Shape>,
+  functions: NodeFunctions<Shape>,
+): ActivityImplementations
+export function implementActivities<Shape extends ContractShape, const Queue extends QueueNames<Shape>>(
+  contract: Contract<Shape>,
+  functions: Pick<ActivityFunctions<Shape>, NamesOfQueue<Shape, Queue>>,
+  options: { readonly queue: Queue },
+): ActivityImplementations
+export function implementActivities(
+  contract: Contract,
+  functions: object,
+  options: { readonly queue?: string } = {},
 ): ActivityImplementations {
   const given = new Map(Object.entries(functions as Readonly<Record<string, ActivityFunction>>))
-  const declared = Object.keys(contract.shape.activities ?? {})
-  for (const name of declared) {
-    if (!given.has(name))
+  const declared = Object.entries(contract.shape.activities ?? {})
+  const { queue } = options
+  for (const [name, activity] of declared) {
+    if (!given.has(name) && parseQueue(activity.queue, name)?.name === queue)
       throw new CarillonError(
         'INVALID_DEFINITION',
         `the activities of ${contract.name} lack ${name}: add a function for it`,
       )
   }
   for (const name of given.keys()) {
-    if (!declared.includes(name))
+    const activity = contract.shape.activities?.[name]
+    if (activity === undefined)
       throw new CarillonError('INVALID_DEFINITION', `the contract of ${contract.name} declares no activity ${name}`)
+    if (queue !== undefined && parseQueue(activity.queue, name)?.name !== queue)
+      throw new CarillonError(
+        'INVALID_DEFINITION',
+        `the activity ${name} of ${contract.name} is not of the queue ${queue}: leave it out, or give its contract that queue`,
+      )
   }
   return Object.freeze({ [activities]: true as const, contract, functions: given })
+}
+
+/** Names of the activities that a contract declares and nobody implements: of the local ones, or of those with a queue as well. */
+export function missingActivities(
+  contract: Contract,
+  all: readonly ActivityImplementations[],
+  which: 'local' | 'all',
+): readonly string[] {
+  const given = all.filter((one) => one.contract.name === contract.name)
+  return Object.entries(contract.shape.activities ?? {})
+    .filter(([, { queue }]) => which === 'all' || queue === undefined)
+    .map(([name]) => name)
+    .filter((name) => !given.some(({ functions }) => functions.has(name)))
+}
+
+/** Several sets of activities by the token of their type: local ones and those of queues may stand in different ones. */
+export function mergeActivities(all: readonly ActivityImplementations[]): ReadonlyMap<string, ActivityImplementations> {
+  const byType = new Map<string, ActivityImplementations>()
+  for (const one of all) {
+    const type = encodeToken(one.contract.name)
+    const other = byType.get(type)
+    byType.set(type, other === undefined ? one : { ...one, functions: new Map([...other.functions, ...one.functions]) })
+  }
+  return byType
 }
 
 /** Whether a value holds activities, whichever copy of this package made it. */

@@ -4,6 +4,7 @@ import { encodeToken } from '../protocol/ids.ts'
 import { type AttributeKind, checkAttributes } from './attributes.ts'
 import { isTaskName } from '../protocol/task-token.ts'
 import { type ActivityLimits, parseLimits } from './activity-limits.ts'
+import { type ActivityQueue, parseQueue } from './activity-queue.ts'
 import type { Duration } from './duration.ts'
 import type { Schema } from './schema.ts'
 import type { TaskContract } from './tasks.ts'
@@ -34,6 +35,8 @@ export interface ActivityOptions {
 export interface ActivityContract extends ActivityOptions, ActivityLimits {
   readonly input?: Schema
   readonly output?: Schema
+  /** Remote workers of this queue run it; default: the node that runs the instance. */
+  readonly queue?: ActivityQueue
 }
 
 export interface UpdateContract {
@@ -84,8 +87,10 @@ export function defineWorkflow<const Shape extends ContractShape>(name: string, 
   for (const part of ['signals', 'updates', 'queries', 'activities', 'tasks'] as const) {
     for (const key of Object.keys(shape[part] ?? {})) encodeToken(key, `name in ${part} of ${name}`)
   }
-  for (const [key, activity] of Object.entries(shape.activities ?? {}))
+  for (const [key, activity] of Object.entries(shape.activities ?? {})) {
     parseLimits(activity, `the activity ${key} of ${name}`)
+    parseQueue(activity.queue, `the activity ${key} of ${name}`)
+  }
   const reserved = Object.keys(shape.signals ?? {}).find(isTaskName)
   if (reserved !== undefined)
     throw new CarillonError(

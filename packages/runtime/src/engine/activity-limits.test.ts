@@ -28,6 +28,56 @@ const mail = implement(Mail, {
   queries: { sent: ({ sent }) => sent },
 })
 
+describe('an activity that is paused', () => {
+  it('begins nothing, whatever waits, and goes on in order; others and what runs do not mind', async () => {
+    const world = new EngineWorld()
+    const begun: string[] = []
+    let release = (): void => {}
+    const released = new Promise<void>((resolve) => (release = resolve))
+    const life = {
+      implementations: [mail],
+      activities: [
+        implementActivities(Mail, {
+          async narrow(_, { workflow }) {
+            begun.push(workflow.id)
+            await released
+          },
+          rated() {},
+          failing() {},
+          wide: (_, { workflow }) => void begun.push(workflow.id),
+        }),
+      ],
+      limits: { activityQueueMax: 20 },
+    }
+    await world.start(life)
+    world.send('mail', 'n0', 'signal', 'send', 'narrow')
+    await world.settled()
+    world.controls.setActivity('mail', 'narrow', true)
+    // More than there is room for in memory.
+    for (let i = 1; i <= 60; i++) world.send('mail', `n${i}`, 'signal', 'send', 'narrow')
+    world.send('mail', 'w', 'signal', 'send', 'wide')
+    await world.settled()
+    release()
+    await world.settled()
+    expect(begun).toEqual(['n0', 'w'])
+    expect(await world.ask({ op: 'query', key: keyOf('mail', 'n0'), name: 'sent', minSeq: 0 })).toBe(1)
+    // It holds for the next node as well.
+    await world.crash()
+    await world.start(life)
+    await world.settled()
+    expect(begun).toEqual(['n0', 'w'])
+    world.controls.setActivity('mail', 'narrow', false)
+    await world.until(() => begun.length === 62)
+    // In order within each partition.
+    const order = begun.slice(2).map((id) => ({ id, partition: world.subjects.partitionOfKey(keyOf('mail', id)) }))
+    for (let partition = 0; partition < 4; partition++) {
+      const numbers = order.filter((one) => one.partition === partition).map(({ id }) => Number(id.slice(1)))
+      expect(numbers).toEqual(numbers.toSorted((a, b) => a - b))
+    }
+    await world.stop()
+  })
+})
+
 describe('an activity at its limit', () => {
   /** Calls wait far over the room in memory, over several partitions; `release` lets go on what the narrow one waits for. */
   async function crowd() {

@@ -24,8 +24,15 @@ import {
   policyOf,
 } from '../activity/index.ts'
 import { CarillonError, type ErrorData } from '../errors.ts'
-import type { Clock, Logger } from '../ports/index.ts'
-import { type InstanceKey, type Outcome, parseKey, typeTokenOf } from '../protocol/index.ts'
+import type { Clock, Controls, Logger } from '../ports/index.ts'
+import {
+  activityKey,
+  type ControlState,
+  type InstanceKey,
+  type Outcome,
+  parseKey,
+  typeTokenOf,
+} from '../protocol/index.ts'
 
 export interface ActivityRunnerOptions {
   /** By type token. */
@@ -36,6 +43,8 @@ export interface ActivityRunnerOptions {
   readonly activityQueueMax: number
   /** The trace context that an attempt of the call belongs to. */
   readonly traceOf: (call: ActivityCall) => string | undefined
+  /** Which activities nobody begins now. */
+  readonly controls?: Controls | undefined
   /** Takes the result of a call into the journal. Called once per call, unless it rejects. */
   readonly complete: (call: ActivityCall, outcome: Outcome) => Promise<void>
 }
@@ -67,6 +76,7 @@ export class ActivityRunner {
   readonly #lanes: ActivityLanes<Running>
   readonly #calls = new Map<string, Running>()
   readonly #tasks = new Set<Promise<void>>()
+  #unwatch: () => void = () => {}
   #closed = false
 
   constructor(options: ActivityRunnerOptions) {
@@ -79,6 +89,10 @@ export class ActivityRunner {
       waitingMax: activityQueueMax,
       start: (_, running) => this.#begin(running),
     })
+    const { controls } = options
+    if (controls === undefined) return
+    this.#applyControls(controls.current())
+    this.#unwatch = controls.watch((state) => this.#applyControls(state))
   }
 
   /** Calls of one lane wait in order, and wait for each other only. */
@@ -106,21 +120,34 @@ export class ActivityRunner {
     return false
   }
 
-  /** The result was applied, or is not wanted any more: forgets the call, and aborts it if it runs. */
-  letGo(key: InstanceKey, id: ActivityCall['id']): void {
+  /** The result was applied, or is not wanted any more: forgets the call, and aborts it if it runs. False when it is not one of this process. */
+  letGo(key: InstanceKey, id: ActivityCall['id']): boolean {
     const running = this.#calls.get(callId(key, id))
-    if (running === undefined) return
+    if (running === undefined) return false
     this.#calls.delete(callId(key, id))
     this.#stop(running, notWanted)
+    return true
   }
 
   /** Aborts all attempts and resolves when none runs. What is pending stays so. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#unwatch()
     this.#lanes.close()
     for (const running of this.#calls.values()) this.#stop(running, nodeStops)
     await Promise.all(this.#tasks)
     this.#calls.clear()
+  }
+
+  /** Paused ones stay pending, in order; attempts that run go on. */
+  #applyControls({ pausedActivities }: ControlState): void {
+    for (const activities of this.#activities.values()) {
+      for (const [name, { type, lane }] of activities) {
+        const isPaused = type !== undefined && pausedActivities.has(activityKey(type.contract.name, name))
+        if (isPaused && !lane.isPaused) this.#lanes.pause(lane)
+        else if (!isPaused && lane.isPaused) this.#lanes.resume(lane)
+      }
+    }
   }
 
   #activityOf(key: InstanceKey, name: string): Activity {

@@ -10,12 +10,21 @@
  * 3. Nothing is emitted before the journal's end, as of the start, has been applied: effects that are done by then are not done again.
  * 4. A journal that ends before a saved position, or is another stream, stops the engine: it never builds upon lost data.
  */
-import { type ActivityCall, callId } from '../activity/index.ts'
-import type { ActivityImplementations } from '../contract/activities.ts'
+import { type ActivityCall, callId, encodeCall } from '../activity/index.ts'
+import { type ActivityImplementations, mergeActivities } from '../contract/activities.ts'
 import { withHost, withInterceptors } from '../contract/host.ts'
 import { type Implementation, withTaskSecret } from '../contract/implement.ts'
 import type { Interceptors } from '../contract/interceptors.ts'
-import { askerOf, type Effect, installGuards, parseInput, parseSendId, sendIdOf, type TimerRow } from '../core/index.ts'
+import {
+  askerOf,
+  type Effect,
+  encodeResult,
+  installGuards,
+  parseInput,
+  parseSendId,
+  sendIdOf,
+  type TimerRow,
+} from '../core/index.ts'
 import type {
   Bus,
   Clock,
@@ -42,6 +51,7 @@ import {
   type PayloadCodecs,
   PROTOCOL_VERSION,
   type Subjects,
+  typeTokenOf,
 } from '../protocol/index.ts'
 import { ActivityRunner } from './activity-runner.ts'
 import { deadLetterMessage } from './dead-letter.ts'
@@ -52,6 +62,7 @@ import { ListService } from './list-service.ts'
 import { Mutex } from './mutex.ts'
 import { noFailpoints, type ReachFailpoint } from './failpoints.ts'
 import { Partition, type PartitionSink } from './partition.ts'
+import { OutgoingCalls } from './outgoing-calls.ts'
 import { encodeForInput, encodeReply } from './outgoing-payload.ts'
 import { OutgoingSends } from './outgoing-sends.ts'
 import type { DeadLetter, OutgoingSend, PendingEffect } from './pending-effect.ts'
@@ -76,6 +87,8 @@ export interface EngineOptions {
   readonly partitions: readonly PartitionNumber[]
   /** The cluster's own: what the tokens of tasks are made with. */
   readonly taskSecret?: string
+  /** The identity of the work queue of remote workers. Undefined: activities with a queue run in this process like all others, as in tests. */
+  readonly workQueue?: string
   readonly implementations: readonly Implementation[]
   readonly activities: readonly ActivityImplementations[]
   readonly log: InputLog
@@ -130,6 +143,7 @@ export class Engine {
   /** Apart from the others, so that activities that wait hold back no signal. */
   readonly #pendingSends = new Map<PartitionNumber, PendingEffects>()
   readonly #sends: OutgoingSends
+  readonly #calls: OutgoingCalls
   readonly #runner: ActivityRunner
   readonly #timers: TimerService
   readonly #rpc: RpcService
@@ -179,17 +193,13 @@ export class Engine {
     this.#turns = new Mutex(() => clock.yield())
     this.#caughtUp = new Promise((resolve) => (this.#reportCaughtUp = resolve))
     this.#runner = new ActivityRunner({
-      implementations: new Map(
-        options.activities.map((activities) => [
-          encodeToken(activities.contract.name),
-          withInterceptors(activities, interceptors),
-        ]),
-      ),
+      implementations: mergeActivities(options.activities.map((one) => withInterceptors(one, interceptors))),
       clock,
       logger,
       activitiesMax: this.#limits.activitiesMax,
       activityQueueMax: this.#limits.activityQueueMax,
       traceOf: ({ key, id, trace }) => this.#tracing.of(key, id, trace),
+      controls: options.controls,
       complete: (call, outcome) => this.#storeResult(call, outcome),
     })
     this.#timers = new TimerService({
@@ -198,6 +208,17 @@ export class Engine {
       logger,
       inFlightMax: this.#limits.timersInFlightMax,
       fire: (partition, row, name) => this.#storeFiring(partition, row, name),
+    })
+    this.#calls = new OutgoingCalls({
+      implementations: options.implementations,
+      identity: options.workQueue,
+      store: (queue, call) => this.#storeCall(queue, call),
+      onStored: (partition, call, identity) => {
+        this.#partitions.get(partition)?.callQueued(call, identity)
+        this.#planCommit()
+      },
+      onRoom: () => this.#refill(this.#pending.values()),
+      onFailed: (error) => this.#fail(error),
     })
     this.#sends = new OutgoingSends({
       inFlightMax: this.#limits.sendsInFlightMax,
@@ -227,7 +248,7 @@ export class Engine {
       this.#partitions.set(number, new Partition({ number, store, implementations, sink: this.#sinkOf(), codecs }))
       const of = { partition: number, store }
       const laneOf = (effect: PendingEffect): unknown =>
-        effect.kind === 'activity' ? this.#runner.laneOf(effect) : effect.kind
+        effect.kind === 'activity' ? (this.#calls.laneOf(effect) ?? this.#runner.laneOf(effect)) : effect.kind
       this.#pending.set(number, new PendingEffects({ ...of, admit: (effect) => this.#admit(number, effect), laneOf }))
       this.#pendingSends.set(
         number,
@@ -297,6 +318,7 @@ export class Engine {
     await this.#timers.close()
     await this.#runner.close()
     await this.#sends.close()
+    await this.#calls.close()
     this.#cancelCommit?.()
     await this.#committing
     await this.#turns.run(async () => {})
@@ -528,7 +550,10 @@ export class Engine {
 
   /** False when there is no room for it now. */
   #admit(partition: PartitionNumber, effect: PendingEffect): boolean {
-    if (effect.kind === 'activity') return this.#runner.start(effect)
+    if (effect.kind === 'activity')
+      return this.#calls.laneOf(effect) === undefined
+        ? this.#runner.start(effect)
+        : this.#calls.start(partition, effect)
     if (effect.kind === 'send') return true
     if (this.#deadInFlight >= this.#limits.deadInFlightMax) return false
     this.#deadInFlight += 1
@@ -580,6 +605,20 @@ export class Engine {
     this.#planCommit()
   }
 
+  #storeCall(queue: string, call: ActivityCall): Promise<void> {
+    const { subject, headers, payload } = encodeCall(this.#options.subjects, queue, call, this.#options.codecs)
+    const traced = this.#tracing.headersOf(call.key, call.id, call.trace)
+    return this.#append(subject, { ...headers, ...traced }, payload)
+  }
+
+  /** Its worker hears of it, if it has one: a notice that is lost costs work, for the result is ignored. */
+  #letGo(key: InstanceKey, id: ActivityCall['id']): void {
+    const type = typeTokenOf(key)
+    if (this.#runner.letGo(key, id) || !this.#calls.hasQueues(type)) return
+    this.#calls.letGo(key, id)
+    this.#options.bus.publish(this.#options.subjects.letGo(type), encodeValue(callId(key, id)))
+  }
+
   async #storeDeadLetter(partition: PartitionNumber, letter: DeadLetter): Promise<void> {
     const { subject, headers, payload } = deadLetterMessage(
       this.#options.subjects,
@@ -595,7 +634,7 @@ export class Engine {
   async #storeResult({ key, id, name, trace }: ActivityCall, outcome: Outcome): Promise<void> {
     const [type = '', instance = ''] = key.split('.')
     const subject = this.#options.subjects.log(type as never, instance as never, 'activity', encodeToken(name))
-    const plain = encodeValue({ effect: id, outcome })
+    const plain = encodeResult(id, outcome)
     const { payload, headers } = encodeForInput(this.#options.codecs, plain, key, 'activity', name)
     const traced = this.#tracing.headersOf(key, id, trace)
     await this.#append(subject, { [HEADERS.id]: `${id}:result`, ...headers, ...traced }, payload)
@@ -632,7 +671,7 @@ export class Engine {
         return this.#reach('after-append')
       } catch (error) {
         if (this.#phase !== 'running') throw error
-        this.#options.logger.warn({ subject, err: error }, 'the journal cannot be written: trying again')
+        this.#options.logger.warn({ subject, err: error }, 'a message cannot be stored: trying again')
         await new Promise<void>((resolve) => void this.#options.clock.after(1000, resolve))
       }
     }
@@ -642,7 +681,7 @@ export class Engine {
     const later = (emit: () => void): void => void this.#outgoing.push(emit)
     return {
       activity: (partition, call) => later(() => this.#pending.get(partition)?.add(call)),
-      activityDone: (_, key, id) => later(() => this.#runner.letGo(key, id)),
+      activityDone: (_, key, id) => later(() => this.#letGo(key, id)),
       timer: (partition, key, id, dueMs) => {
         this.#soonestTimerMs = Math.min(this.#soonestTimerMs, dueMs)
         this.#timerNews.push(() => {

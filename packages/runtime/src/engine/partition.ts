@@ -285,6 +285,14 @@ export class Partition {
     this.#write({ table: 'effect', key: effectKey(this.number, id, key), value: undefined })
   }
 
+  /** A work queue has the call: it is still pending, but not sent again while that queue is there. */
+  callQueued(call: ActivityCall, queue: string): void {
+    const key = effectKey(this.number, call.id, call.key)
+    const written = this.#pendingWrites.get(`effect/${key}`)
+    const value = written === undefined ? this.#store.get('effect', key) : written.value
+    if (value !== undefined) this.#write({ table: 'effect', key, value: encodePending({ ...call, queued: queue }) })
+  }
+
   /** While catching up: the journal shows the input that a pending send asks for, so it is not sent again. */
   sendArrived(key: InstanceKey, id: EffectId, target: InstanceKey): void {
     const row = effectKey(this.number, id, key)

@@ -42,7 +42,7 @@ export function encodePending(effect: PendingEffect): Uint8Array {
       effect.name,
       effect.input,
       effect.options ?? null,
-      ...traceOf(effect),
+      ...(effect.queued === undefined ? traceOf(effect) : [effect.trace ?? null, effect.queued]),
     ])
   if (effect.kind === 'send')
     return encodeValue([
@@ -67,7 +67,7 @@ export function encodePending(effect: PendingEffect): Uint8Array {
 
 export function decodePending(bytes: Uint8Array): PendingEffect {
   const flat = decodeValue(bytes) as
-    | [0, InstanceKey, EffectId, string, Uint8Array, ActivityOptions | null, string?]
+    | [0, InstanceKey, EffectId, string, Uint8Array, ActivityOptions | null, (string | null)?, string?]
     | [1, InstanceKey | null, EffectId, Uint8Array, string | null, ErrorData]
     | [2, InstanceKey, EffectId, InstanceKey, InputKind, string, Uint8Array, string?]
   if (flat[0] === 0)
@@ -78,7 +78,8 @@ export function decodePending(bytes: Uint8Array): PendingEffect {
       name: flat[3],
       input: flat[4],
       options: flat[5] ?? undefined,
-      ...traced(flat[6]),
+      ...traced(flat[6] ?? undefined),
+      ...(flat[7] === undefined ? {} : { queued: flat[7] }),
     }
   if (flat[0] === 2)
     return {

@@ -1,7 +1,15 @@
 /** Answers what is asked of a partition's owner: queries, describe, outcomes, results, lists. Nothing here is durable. */
 import { callId } from '../activity/index.ts'
 import { validate } from '../contract/schema.ts'
-import { digestOf, type Instance, statusOf, type Suspension, tasksOf, toPlainError } from '../core/index.ts'
+import {
+  digestOf,
+  type EffectId,
+  type Instance,
+  statusOf,
+  type Suspension,
+  tasksOf,
+  toPlainError,
+} from '../core/index.ts'
 import { CarillonError } from '../errors.ts'
 import type { Clock, OrderedStore } from '../ports/index.ts'
 import {
@@ -89,6 +97,8 @@ export class RpcService {
         return this.#query(partition, request)
       case 'describe':
         return this.#describe(partition, request)
+      case 'wanted':
+        return this.#wanted(partition, request)
       case 'outcome':
         return this.#outcome(partition, request)
       case 'result':
@@ -137,6 +147,13 @@ export class RpcService {
     return this.#options.turns.run(async () =>
       describe(partition, await requireInstance(partition, key), this.#options.store, state === true),
     )
+  }
+
+  async #wanted(partition: Partition, { key, effect }: RpcRequest & { op: 'wanted' }): Promise<boolean> {
+    return this.#options.turns.run(async () => {
+      const resident = await partition.find(key)
+      return resident?.instance.data.activities.has(effect as EffectId) ?? false
+    })
   }
 
   async #outcome(partition: Partition, { key, id, seq, waitMs }: RpcRequest & { op: 'outcome' }): Promise<Outcome> {

@@ -19,6 +19,9 @@ export const HEADERS = {
   traceState: 'tracestate',
   /** Taken as the input id when `Carillon-Id` is absent: what plain NATS producers already set. */
   natsId: 'Nats-Msg-Id',
+  /** On calls for remote workers: `<type token>.<id token>/<effect>`, and the options that were given at the call, as JSON. */
+  call: 'Carillon-Call',
+  callOptions: 'Carillon-Call-Options',
   /** On dead letters: the code of the reason, and its text. */
   reasonCode: 'Carillon-Reason',
   reasonText: 'Carillon-Reason-Text',

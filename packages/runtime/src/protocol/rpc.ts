@@ -42,6 +42,8 @@ export type RpcRequest =
     }
   /** The result of the instance, once it has closed. Answers an `Outcome`; NOT_FOUND at once when there is no such instance. */
   | { readonly op: 'result'; readonly key: InstanceKey; readonly minSeq: number; readonly waitMs: number }
+  /** Whether the instance still waits for the result of this call of an activity. Answers a boolean. */
+  | { readonly op: 'wanted'; readonly key: InstanceKey; readonly effect: string }
   /** Instances of this partition in the order of their keys. Answers a `ListPage`. */
   | ({ readonly op: 'list'; readonly after?: string; readonly limit: number; readonly minSeq?: number } & WireFilter)
   /** How many instances of this partition there are. Answers a `CountPage`. */

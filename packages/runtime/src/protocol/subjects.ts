@@ -54,11 +54,14 @@ export class Subjects {
   readonly logStream: string
   /** The stream that holds dead letters. */
   readonly deadStream: string
+  /** The work queue: calls of activities for remote workers. */
+  readonly callStream: string
   /** The KV bucket with the cluster's record. */
   readonly clusterBucket: string
   /** Filter of the whole journal. */
   readonly logAll: string
   readonly deadAll: string
+  readonly callAll: string
   /** Filter of the public door: `<ns>.signal.<type>.<id>.<name>`. */
   readonly doorAll: string
   readonly #logPrefix: string
@@ -71,8 +74,10 @@ export class Subjects {
     this.#logPrefix = `${namespace}.log.`
     this.logStream = `${namespace}-log`
     this.deadStream = `${namespace}-dead`
+    this.callStream = `${namespace}-task`
     this.clusterBucket = `${namespace}-cluster`
     this.logAll = `${namespace}.log.>`
+    this.callAll = `${namespace}.task.>`
     this.deadAll = `${namespace}.dead.>`
     this.doorAll = `${namespace}.signal.*.*.*`
   }
@@ -146,6 +151,26 @@ export class Subjects {
   /** The public door of a signal. */
   door(type: Token, id: Token, name: Token): string {
     return `${this.namespace}.signal.${type}.${id}.${name}`
+  }
+
+  /** Calls of one activity for the workers of a queue. */
+  call(queue: Token, type: Token, activity: Token): string {
+    return `${this.namespace}.task.${queue}.${type}.${activity}`
+  }
+
+  /** The queue, the type and the activity of calls, decoded; undefined for any other subject. */
+  parseCall(subject: string): { readonly queue: string; readonly type: string; readonly activity: string } | undefined {
+    const prefix = `${this.namespace}.task.`
+    if (!subject.startsWith(prefix)) return undefined
+    const tokens = subject.slice(prefix.length).split('.').map(tryDecode)
+    const [queue, type, activity] = tokens
+    if (tokens.length !== 3 || queue === undefined || type === undefined || activity === undefined) return undefined
+    return { queue, type, activity }
+  }
+
+  /** Where workers hear which calls of a type are not wanted any more. Core NATS. */
+  letGo(type: Token): string {
+    return `${this.namespace}.let-go.${type}`
   }
 
   dead(partition: Partition, key: InstanceKey): string {

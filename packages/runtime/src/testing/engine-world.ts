@@ -5,6 +5,7 @@
  * 1. Nothing of an engine that crashed reaches the world any more: no append, no message, no alarm, no commit.
  */
 import type { ActivityImplementations } from '../contract/activities.ts'
+import type { CallMessage } from '../activity/index.ts'
 import type { Implementation } from '../contract/implement.ts'
 import type { Interceptors } from '../contract/interceptors.ts'
 import { CodecStore, Engine, type EngineLimits, type ReachFailpoint } from '../engine/index.ts'
@@ -46,6 +47,7 @@ export interface LifeOptions {
   readonly implementations: readonly Implementation[]
   readonly activities?: readonly ActivityImplementations[]
   readonly limits?: Partial<EngineLimits>
+  readonly workQueue?: string
   /** Default: all. */
   readonly partitions?: readonly Partition[]
   readonly gate?: MemoryStoreOptions['gate']
@@ -100,6 +102,10 @@ export class EngineWorld {
   readonly buried: AppendOptions[] = []
   readonly codecs: PayloadCodecs | undefined
   disk = new MemoryDisk()
+  /** What is in the work queue, in order, without what the server would drop as known. */
+  readonly calls: CallMessage[] = []
+  /** Asked for every call that is to be stored in the work queue. */
+  onCall: ((message: CallMessage) => 'full' | undefined) | undefined
   /** Asked for every dead letter that is to be stored. */
   onBury: (() => 'lost' | undefined) | undefined
   #life: Life | undefined
@@ -139,6 +145,7 @@ export class EngineWorld {
     implementations,
     activities = [],
     limits,
+    workQueue,
     partitions,
     gate,
     reach,
@@ -164,6 +171,7 @@ export class EngineWorld {
         if (!life.isOver) this.failures.push(error)
       },
       ...(limits === undefined ? {} : { limits }),
+      ...(workQueue === undefined ? {} : { workQueue }),
       ...(reach === undefined ? {} : { reach }),
       ...(announces === undefined ? {} : { announces }),
     })
@@ -309,6 +317,16 @@ export class EngineWorld {
     })
   }
 
+  /** Calls for workers have a work queue of their own. */
+  async #queue(message: CallMessage): Promise<number> {
+    await this.clock.yield()
+    if (this.onCall?.(message) === 'full')
+      throw new CarillonError('NOT_ACKNOWLEDGED', 'the call was not acknowledged: its queue is full (injected)')
+    const id = message.headers[HEADERS.natsId]
+    const known = this.calls.findIndex(({ headers }) => headers[HEADERS.natsId] === id)
+    return known === -1 ? this.calls.push(message) : known + 1
+  }
+
   #current(): Life {
     if (this.#life === undefined) throw new Error('start an engine first')
     return this.#life
@@ -342,6 +360,7 @@ export class EngineWorld {
         append: async (subject, options) => {
           if (isOver()) return never
           if (subject.startsWith(`${this.subjects.namespace}.dead.`)) return this.#bury(subject, options)
+          if (this.subjects.parseCall(subject) !== undefined) return this.#queue({ subject, ...options })
           const seq = await this.log.append(subject, options)
           return isOver() ? never : seq
         },

@@ -2,6 +2,7 @@
 import {
   type ActivityContext,
   type ActivityFunction,
+  type ActivityFunctions,
   type ActivityImplementations,
   implementActivities,
 } from '../contract/activities.ts'
@@ -31,7 +32,7 @@ export interface MockedActivities<Shape extends ContractShape> extends ActivityI
   hangNext(name: ActivityNames<Shape>, times?: number): void
 }
 
-type Functions<Shape extends ContractShape> = Parameters<typeof implementActivities<Shape>>[1]
+type Functions<Shape extends ContractShape> = ActivityFunctions<Shape>
 
 /**
  * Implements the activities of a contract for a test. Functions of any mocking library will do.
@@ -67,7 +68,7 @@ export function mockActivities<Shape extends ContractShape>(
     ]),
   )
   return Object.freeze({
-    ...implementActivities(contract, wrapped as unknown as Functions<Shape>),
+    ...implementActivities(contract as Contract, wrapped as never),
     calls: (name: string) => (attempts.get(name) ?? []) as never,
     failNext: (name: string, times: number, error = new Error(`${name} fails, as the test wants it to`)) =>
       plan(name, times, error),

@@ -10,7 +10,7 @@
  *    that turn is saved or sent; the next one folds the journal.
  * 3. The seed decides everything that may differ between two runs: how inputs are grouped on their way, and made-up ids.
  */
-import type { ActivityImplementations } from '../contract/activities.ts'
+import { type ActivityImplementations, missingActivities } from '../contract/activities.ts'
 import type { Contract, ContractShape } from '../contract/contract.ts'
 import { type Duration, toMs } from '../contract/duration.ts'
 import type { Implementation } from '../contract/implement.ts'
@@ -504,11 +504,11 @@ function checkWorkflows({ workflows, activities = [] }: TestWorldOptions): void 
     if (names.has(contract.name))
       throw new CarillonError('INVALID_DEFINITION', `two implementations of ${contract.name} were given: pass one`)
     names.add(contract.name)
-    const declared = Object.keys(contract.shape.activities ?? {})
-    if (declared.length === 0 || activities.some((other) => other.contract.name === contract.name)) continue
+    const missing = missingActivities(contract, activities, 'all')
+    if (missing.length === 0) continue
     throw new CarillonError(
       'INVALID_DEFINITION',
-      `no activities were given for ${contract.name}, which declares ${declared.join(', ')}: pass implementActivities(…) or mockActivities(…)`,
+      `no activities were given for ${contract.name}, which declares ${missing.join(', ')}: pass implementActivities(…) or mockActivities(…)`,
     )
   }
 }
