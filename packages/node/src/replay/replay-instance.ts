@@ -153,7 +153,9 @@ async function compareWithCluster(build: BuildProcess, described: Description): 
     const what = `this build comes to another state than the cluster has${isSameVersion ? '' : `, migrated from version ${stateVersion}`}`
     return [{ seq, what, changes: diffStates(compared.migrated, look.state) }]
   }
-  if (look.status !== described.status && described.suspended === undefined)
+  // A pause, also of a whole type, is no matter of the build.
+  const isRunning = described.suspended === undefined && described.status !== 'paused' && look.status !== 'paused'
+  if (look.status !== described.status && isRunning)
     return [{ seq, what: `this build comes to the status ${look.status}, the cluster has ${described.status}` }]
   const waits = diffLists(formatWaits(described), look.waits)
   if (waits !== undefined)

@@ -23,7 +23,7 @@ export type RefoldEffect =
   | { readonly kind: 'closed' }
 
 /**
- * `applied`, or what became of the input instead. `parked`: the instance is suspended, and the input waits behind that. `suspended`: it is the one
+ * `applied`, or what became of the input instead. `parked`: the instance is suspended or paused, and the input waits behind that. `suspended`: it is the one
  * that the instance cannot go on with.
  */
 export type RefoldOutcome = 'applied' | 'duplicate' | 'ignored' | 'dead' | 'parked' | 'suspended'

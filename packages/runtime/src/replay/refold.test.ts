@@ -126,6 +126,24 @@ describe('a re-fold', () => {
     await world.stop()
   })
 
+  it('lets go on at once what a node lets go on in slices', async () => {
+    const world = new EngineWorld()
+    await world.start(life())
+    world.send('box', 'a', 'signal', 'add', 1)
+    world.send('box', 'a', 'admin', 'pause')
+    for (let n = 0; n < 1200; n++) world.send('box', 'a', 'signal', 'add', 1)
+    await world.settled()
+    const { fold: paused, steps } = await refold(world, 'a')
+    expect([paused.status, paused.state()]).toMatchObject(['paused', { sum: 1 }])
+    expect(steps.slice(0, 3).map(({ outcome }) => outcome)).toEqual(['applied', 'applied', 'parked'])
+    expect((await world.describe('box', 'a')).status).toBe('paused')
+    world.send('box', 'a', 'admin', 'resume')
+    await world.settled()
+    const { fold } = await refold(world, 'a')
+    expect([fold.status, fold.digest()]).toEqual(['running', (await world.describe('box', 'a')).digest])
+    await world.stop()
+  })
+
   it('refuses what is no input of its instance', async () => {
     const world = new EngineWorld()
     world.send('box', 'b', 'signal', 'add', 1)
@@ -135,7 +153,19 @@ describe('a re-fold', () => {
 
   it('G4: comes to the state, status and digest of the node, whatever the instance was sent', async () => {
     const command = fc.record({
-      what: fc.constantFrom('add', 'act', 'nap', 'boom', 'again', 'close', 'take', 'resume', 'terminate', 'wait'),
+      what: fc.constantFrom(
+        'add',
+        'act',
+        'nap',
+        'boom',
+        'again',
+        'close',
+        'take',
+        'resume',
+        'pause',
+        'terminate',
+        'wait',
+      ),
       n: fc.nat(9),
       id: fc.option(fc.nat(3), { nil: undefined }),
     })
@@ -164,5 +194,5 @@ describe('a re-fold', () => {
 
 function kindOf(what: string): InputKind {
   if (what === 'take') return 'update'
-  return what === 'resume' || what === 'terminate' ? 'admin' : 'signal'
+  return ['resume', 'pause', 'terminate'].includes(what) ? 'admin' : 'signal'
 }

@@ -78,6 +78,8 @@ export class Refold {
         [typeToken, withHost(withTaskSecret(implementation, taskSecret), { codecs, interceptors })],
       ]),
       sink: this.#sink,
+      // There is nobody else to be held up.
+      atOnceMax: Number.MAX_SAFE_INTEGER,
       codecs,
     })
     this.#partition.unmute()
@@ -109,13 +111,15 @@ export class Refold {
     this.#resident = await this.#partition.find(this.key)
     this.#sink.end(this.#resident?.instance)
     const { effects, outcome, error } = this.#sink
-    const isParked = this.suspension !== undefined && outcome === 'applied'
+    const { standing } = this.#resident ?? {}
+    const isParked = standing !== undefined && input.seq >= standing.from && outcome === 'applied'
     const { seq, timeMs, kind, name, id: inputId } = input
     return { seq, timeMs, kind, name, inputId, outcome: isParked ? 'parked' : outcome, error, effects }
   }
 
   get status(): InstanceStatus | 'absent' {
     if (this.suspension !== undefined) return 'suspended'
+    if (this.#resident?.standing?.pause !== undefined) return 'paused'
     return this.#resident === undefined ? 'absent' : statusOf(this.#resident.instance.data.phase)
   }
 
