@@ -78,7 +78,7 @@ type FlatRepeat = [
   isOneOff: boolean,
   missed: number,
 ]
-type FlatRenewal = [input: [] | [unknown], mark: number, behind: FlatInput[]]
+type FlatRenewal = [input: [] | [unknown], mark: number, behind: FlatInput[], isLenient?: true]
 type FlatFamily = [
   children: [effect: EffectId, key: InstanceKey, policy: number | boolean][],
   parent?: [] | [key: InstanceKey, effect: EffectId],
@@ -248,14 +248,21 @@ function unflattenRepeat([[first, timeZone], isOneOff, missed]: FlatRepeat exten
   return { plan: { kind: 'cron', pattern: first, timeZone: timeZone ?? 'UTC' }, isOneOff, missed }
 }
 
-function flattenRenewal({ input, mark, behind }: Renewal): FlatRenewal {
-  return [input === undefined ? [] : [input], mark, behind.map(flattenInput)]
+function flattenRenewal({ input, mark, behind, isLenient }: Renewal): FlatRenewal {
+  const flat: FlatRenewal = [input === undefined ? [] : [input], mark, behind.map(flattenInput)]
+  if (isLenient === true) flat.push(true)
+  return flat
 }
 
 function unflattenRenewal(renewal: FlatRenewal | undefined): Renewal | undefined {
   if (renewal === undefined) return undefined
-  const [input, mark, behind] = renewal
-  return { input: input[0], mark, behind: behind.map(unflattenInput) }
+  const [input, mark, behind, isLenient] = renewal
+  return {
+    input: input[0],
+    mark,
+    behind: behind.map(unflattenInput),
+    ...(isLenient === undefined ? {} : { isLenient }),
+  }
 }
 
 function flattenFamily({ children, parent, calls }: InstanceData): FlatFamily {

@@ -21,6 +21,8 @@ export interface Renewal {
   readonly mark: number
   /** Inputs that wait behind the renewal, in order. */
   readonly behind: readonly Input[]
+  /** Present where the renewing turn lets handlers end that throw (`Mark.lenient`): so does what is left of it. */
+  readonly isLenient?: true
 }
 
 /** An instance as of its last renewal. */
@@ -62,7 +64,12 @@ export function renew(instance: Instance, input: unknown, state: unknown, behind
   data.calls = new Map()
   data.state = state
   data.stateVersion = instance.implementation.version
-  instance.base = capture(instance, { input, mark: turn.mark(), behind })
+  instance.base = capture(instance, {
+    input,
+    mark: turn.mark(),
+    behind,
+    ...(instance.isLenient ? { isLenient: true } : {}),
+  })
   instance.startMain(input)
 }
 
@@ -73,6 +80,7 @@ export function takeUpRenewal(instance: Instance): readonly Input[] {
   instance.data.renewal = undefined
   instance.renewedSeq = instance.data.seq
   instance.requireTurn().resumeAt(renewal.mark)
+  instance.isLenient = renewal.isLenient === true
   instance.startMain(renewal.input)
   return renewal.behind
 }

@@ -875,6 +875,19 @@ describe('the fold', () => {
     expect(sealed).toBeGreaterThan(500)
   })
 
+  it('G4: lets handlers end that throw in what is left of a renewing turn, too', async () => {
+    const at = (what: number): Move => ({ instance: 6, what, argument: 0, id: undefined, laterMs: 0 })
+    // Renews, and waits; two more wait behind it, of which one throws; the result fails.
+    const inputs = await inputsOf([at(94), at(63), at(96), at(0)])
+    const fold = new Fold()
+    for (const input of inputs) {
+      await fold.apply(input)
+      await fold.commit()
+      fold.partition.passivate(() => false)
+    }
+    expect(await fold.outcome()).toEqual(await foldOnce(inputs))
+  })
+
   it('G3: is not changed by repeats of inputs, at any later point, in memory or not', async () => {
     let repeated = 0
     await fc.assert(
