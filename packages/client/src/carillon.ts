@@ -1,5 +1,5 @@
 /** A connection to one Carillon cluster. */
-import type { Contract, ContractShape, CountGroup, GroupBy, InstanceRow } from '@carillon/runtime'
+import type { Accepted, Contract, ContractShape, CountGroup, GroupBy, InstanceRow } from '@carillon/runtime'
 import type { ClusterRecord } from '@carillon/runtime/protocol'
 
 import { changeControls, type ControlPart, namesOf, type PausedParts, readControls } from './controls.ts'
@@ -20,7 +20,7 @@ import { type SignalItem, signalMany, type SignalManyOptions, type SignalManyRes
 import type { AnyShape } from './target.ts'
 import { Worker, type WorkerOptions } from './worker.ts'
 import { doTask, failureData, type TaskDeedOptions, type TaskFailure } from './tasks.ts'
-import { type Accepted, WorkflowHandle } from './workflow-handle.ts'
+import { WorkflowHandle } from './workflow-handle.ts'
 
 /** Made by `connect`. It survives reconnects; one is enough for a process. */
 export class Carillon {

@@ -5,7 +5,14 @@
  * 1. Driving a letter again gives the input an id that depends on the input alone, so doing it twice is a repeat, also by another copy of the
  *    letter: after a crash one may be stored twice.
  */
-import { CarillonError, type ErrorData, fromErrorData } from '@carillon/runtime'
+import {
+  type Accepted,
+  CarillonError,
+  type ErrorData,
+  fromErrorData,
+  type ReadPayload,
+  type SendOptions,
+} from '@carillon/runtime'
 import {
   decodeToken,
   encodeToken,
@@ -24,8 +31,7 @@ import type { StoredMsg } from '@nats-io/jetstream'
 import type { OutgoingInput } from './input-sender.ts'
 import { OUTCOME_TIMEOUT_MS } from './limits.ts'
 import type { Session } from './session.ts'
-import { checkWhole, readPayload, type ReadPayload, readStored, readStoredAt } from './stored-messages.ts'
-import type { Accepted, SendOptions } from './workflow-handle.ts'
+import { checkWhole, readPayload, readStored, readStoredAt } from './stored-messages.ts'
 
 export interface DeadLetterOptions {
   /** Of this workflow type only. */

@@ -1,29 +1,11 @@
 /** Reads an instance's inputs back from the journal. */
-import { HEADERS, type InputKind } from '@carillon/runtime/protocol'
+import type { HistoryEntry, HistoryOptions } from '@carillon/runtime'
+import { HEADERS } from '@carillon/runtime/protocol'
 import type { StoredMsg } from '@nats-io/jetstream'
 
 import type { Session } from './session.ts'
-import { checkWhole, readPayload, type ReadPayload, readStored } from './stored-messages.ts'
+import { checkWhole, readPayload, readStored } from './stored-messages.ts'
 import { formatTarget, type Target } from './target.ts'
-
-export interface HistoryOptions {
-  /** The first sequence of interest; default 1. */
-  readonly from?: number | undefined
-  /** Entries at most; default all. */
-  readonly limit?: number | undefined
-}
-
-/** One input as it stands in the journal. It may be a repeat, or one that was refused: the journal holds what was sent. */
-export interface HistoryEntry extends ReadPayload {
-  readonly seq: number
-  /** When the server stored it. */
-  readonly time: Date
-  readonly kind: InputKind
-  /** Empty for `start`. */
-  readonly name: string
-  /** The sender's idempotency key, if it gave one. */
-  readonly id: string | undefined
-}
 
 const BATCH = 256
 

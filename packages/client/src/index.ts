@@ -8,7 +8,6 @@ export { type ConnectionTarget, type NatsOptions, openConnection } from './conne
 export type { PausedParts } from './controls.ts'
 export { Deadline } from './deadline.ts'
 export type { DeadLetter, DeadLetterOptions, RedriveOptions } from './dead-letters.ts'
-export type { HistoryEntry, HistoryOptions } from './history.ts'
 export type { Journal, JournalBounds } from './journal.ts'
 export type { CountOptions } from './count-instances.ts'
 export type { InstancePage, ListOptions, PageOptions } from './list-instances.ts'
@@ -24,20 +23,22 @@ export type { QueueRow } from './queues.ts'
 export type { AnyShape } from './target.ts'
 export type { Worker, WorkerCounts, WorkerOptions } from './worker.ts'
 export type { TaskDeedOptions, TaskFailure } from './tasks.ts'
-export {
-  type Accepted,
-  type DescribeOptions,
-  type NamedSignal,
-  type NamedUpdate,
-  type ReadOptions,
-  type ResultOf,
-  type SendOptions,
-  type SignalWithStart,
-  type StartArgs,
-  type StartOptions,
-  type StartRules,
-  type UpdateOptions,
-  type UpdateResult,
-  type UpdateWithStart,
-  WorkflowHandle,
-} from './workflow-handle.ts'
+export { WorkflowHandle } from './workflow-handle.ts'
+export type {
+  Accepted,
+  DescribeOptions,
+  HistoryEntry,
+  HistoryOptions,
+  NamedSignal,
+  NamedUpdate,
+  ReadOptions,
+  ResultOf,
+  SendOptions,
+  SignalWithStart,
+  StartArgs,
+  StartOptions,
+  StartRules,
+  UpdateOptions,
+  UpdateResult,
+  UpdateWithStart,
+} from '@carillon/runtime'

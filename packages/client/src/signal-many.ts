@@ -6,7 +6,15 @@
  * 2. The iterable is asked for the next item only when there is room for it.
  * 3. When the call settles, every item that was taken from the iterable has settled, and the iterable has been told to end.
  */
-import { CarillonError, codeOf, type Contract, type ErrorCode, ERROR_CODES, validate } from '@carillon/runtime'
+import {
+  CarillonError,
+  codeOf,
+  type Contract,
+  type ErrorCode,
+  ERROR_CODES,
+  type NamedSignal,
+  validate,
+} from '@carillon/runtime'
 import { quote } from '@carillon/runtime/protocol'
 
 import type { OutgoingInput } from './input-sender.ts'
@@ -14,7 +22,6 @@ import { callOf, inputOf } from './intercepted.ts'
 import { FAILURES_KEPT_DEFAULT, FAILURES_KEPT_MAX, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX } from './limits.ts'
 import type { Session } from './session.ts'
 import { formatTarget, payloadSchema } from './target.ts'
-import type { NamedSignal } from './workflow-handle.ts'
 
 /** One signal to one instance of a workflow type. `SignalItem<typeof A | typeof B>` is one to either. */
 export type SignalItem<C extends Contract = Contract> =

@@ -1,5 +1,5 @@
 /** Reads the messages of a stream in order, by batches; what history and dead letters share. */
-import { CarillonError } from '@carillon/runtime'
+import { CarillonError, type ReadPayload } from '@carillon/runtime'
 import { decodeEncoded, isPayloadEncoding, type PayloadCodecs, placeOfInput, quote } from '@carillon/runtime/protocol'
 import { type DirectBatchOptions, JetStreamError, type StoredMsg } from '@nats-io/jetstream'
 
@@ -17,14 +17,6 @@ export interface StoredRange {
   readonly batch: number
   /** Names what is read in an error. */
   readonly what: string
-}
-
-/** A payload as far as it can be read. */
-export interface ReadPayload {
-  /** Undefined when it cannot be decoded: see `unreadable`. */
-  readonly payload: unknown
-  /** Present when the payload cannot be decoded: why. */
-  readonly unreadable?: string
 }
 
 /** Gives the messages in order. It asks for more only when what it had is consumed. @throws TIMEOUT when the server gives no answer. */

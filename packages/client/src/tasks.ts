@@ -1,10 +1,9 @@
 /** Tasks that somebody outside completes: the deeds that a token gives the right to. */
-import { fromErrorData, toErrorData } from '@carillon/runtime'
+import { type Accepted, fromErrorData, type SendOptions, toErrorData } from '@carillon/runtime'
 import { parseTaskToken, type TaskDeed, taskSignal } from '@carillon/runtime/protocol'
 
 import { OUTCOME_TIMEOUT_MS } from './limits.ts'
 import type { Session } from './session.ts'
-import type { Accepted, SendOptions } from './workflow-handle.ts'
 
 /** How a deed is sent. `wait` is `applied` by default: only the instance knows whether the task is still open. */
 export type TaskDeedOptions = SendOptions

@@ -1,23 +1,44 @@
 /** A typed handle on one instance. It holds no resources: make as many as you like. */
-import type {
-  Args,
-  ContractShape,
-  Duration,
-  FieldOf,
-  InputOf,
-  OutputOf,
-  QueryNames,
-  QueryOf,
-  SignalNames,
-  SignalSchema,
-  UpdateNames,
-  UpdateOf,
+import {
+  type Accepted,
+  type ClientCall,
+  type ContractShape,
+  type DescribeOptions,
+  type FieldOf,
+  fromErrorData,
+  type HistoryEntry,
+  type HistoryOptions,
+  type OutputOf,
+  type PayloadArgs,
+  type QueryNames,
+  type QueryOf,
+  type ReadOptions,
+  type ResultOf,
+  type SendOptions,
+  type SignalNames,
+  type SignalSchema,
+  type SignalWithStart,
+  type StartArgs,
+  type StartOptions,
+  type StartRules,
+  toMs,
+  type UpdateNames,
+  type UpdateOf,
+  type UpdateOptions,
+  type UpdateResult,
+  type UpdateWithStart,
+  validate,
 } from '@carillon/runtime'
-import { type ClientCall, fromErrorData, toMs, validate } from '@carillon/runtime'
-import type { Description, Outcome, RpcRequest, StartPayload } from '@carillon/runtime/protocol'
+import {
+  type Description,
+  type Outcome,
+  type RpcRequest,
+  type StartPayload,
+  supersededOf,
+} from '@carillon/runtime/protocol'
 
 import { Deadline } from './deadline.ts'
-import { type HistoryEntry, type HistoryOptions, readHistory } from './history.ts'
+import { readHistory } from './history.ts'
 import type { OutgoingInput } from './input-sender.ts'
 import { callOf, inputOf } from './intercepted.ts'
 import { OUTCOME_TIMEOUT_MS, READ_TIMEOUT_MS, RESULT_TIMEOUT_MS } from './limits.ts'
@@ -25,108 +46,6 @@ import { lastSeqOf } from './journal-end.ts'
 import { isOutcome } from './reply-inbox.ts'
 import type { Session } from './session.ts'
 import { formatTarget, payloadSchema, type Target } from './target.ts'
-
-/** How one input is sent. */
-export interface SendOptions {
-  /** The idempotency key: the instance applies one input of an id, and answers repeats with its outcome. Made up when absent. */
-  readonly id?: string | undefined
-  /** `accepted` (the default) resolves when the input is durable, `applied` when its handler is done, or rejects with its error. */
-  readonly wait?: 'accepted' | 'applied' | undefined
-  /** How long `applied` waits; default 30,000. */
-  readonly timeoutMs?: number | undefined
-  /** W3C trace context, handed on to the workflow, what it sends, and its activities. */
-  readonly traceparent?: string | undefined
-  /** Goes with `traceparent`. */
-  readonly tracestate?: string | undefined
-}
-
-/** What a start does to what is there. */
-export interface StartRules {
-  /**
-   * When the instance runs already: `fail` (the default of `start`) tells a sender that waits ALREADY_STARTED, `use` goes on with it, `terminate`
-   * ends it as failed and starts anew, in the same step.
-   */
-  readonly ifRunning?: 'fail' | 'use' | 'terminate' | undefined
-  /** When it has run and closed: `restart` begins a new life, `fail` tells a sender that waits CLOSED. Default: as its type says, or `restart`. */
-  readonly ifClosed?: 'restart' | 'fail' | undefined
-  /** How long a new life waits before it does anything; inputs wait behind it, in order. */
-  readonly startDelay?: Duration | undefined
-}
-
-export interface StartOptions extends SendOptions, StartRules {}
-
-export interface UpdateOptions {
-  readonly id?: string | undefined
-  readonly timeoutMs?: number | undefined
-  readonly traceparent?: string | undefined
-  readonly tracestate?: string | undefined
-}
-
-export interface ReadOptions {
-  /** The read sees the journal at least up to this sequence. It always sees what this handle has sent. */
-  readonly minSeq?: number | undefined
-  /**
-   * `session` (the default): the read sees what this handle has sent. `linearizable`: it sees every input of the instance that was acknowledged
-   * before the call, whoever sent it; that costs one more request, to the stream's leader.
-   */
-  readonly consistency?: 'session' | 'linearizable' | undefined
-  /** Default 15,000. */
-  readonly timeoutMs?: number | undefined
-}
-
-export interface DescribeOptions extends ReadOptions {
-  /** The whole state with it, if it has at most 512 KiB. Default false. */
-  readonly state?: boolean | undefined
-}
-
-/** A durable input. */
-export interface Accepted {
-  /** Its place in the journal. */
-  readonly seq: number
-  /** Its idempotency key: send it again with this one when in doubt. */
-  readonly id: string
-  /** True when the instance is known to have had an input with this id before. Only an instance knows, so it takes `wait: 'applied'` to tell. */
-  readonly duplicate: boolean
-}
-
-/** The payload as an argument: at its place, but optional where the schema takes `undefined`. */
-export type PayloadArgs<S> = Args<S> extends [] ? [payload?: undefined] : Args<S>
-export type StartArgs<Shape extends ContractShape> = Shape extends { readonly input: infer S }
-  ? PayloadArgs<S>
-  : [input?: undefined]
-export type ResultOf<Shape extends ContractShape> = Shape extends { readonly result: infer S } ? OutputOf<S> : unknown
-
-/** What an update's caller gets. */
-export type UpdateResult<Shape extends ContractShape, Name> = OutputOf<FieldOf<UpdateOf<Shape, Name>, 'output'>>
-
-/** One signal by name with its payload; optional where the schema takes `undefined`. */
-export type NamedSignal<Shape extends ContractShape> = {
-  [Name in SignalNames<Shape>]: undefined extends InputOf<SignalSchema<Shape, Name>>
-    ? { readonly name: Name; readonly payload?: InputOf<SignalSchema<Shape, Name>> }
-    : [InputOf<SignalSchema<Shape, Name>>] extends [void]
-      ? { readonly name: Name; readonly payload?: undefined }
-      : { readonly name: Name; readonly payload: InputOf<SignalSchema<Shape, Name>> }
-}[SignalNames<Shape>]
-
-/** One update by name with its input; optional where the schema takes `undefined`. */
-export type NamedUpdate<Shape extends ContractShape, Name extends UpdateNames<Shape>> =
-  PayloadArgs<FieldOf<UpdateOf<Shape, Name>, 'input'>> extends [input: infer Input]
-    ? { readonly name: Name; readonly input: Input }
-    : { readonly name: Name; readonly input?: PayloadArgs<FieldOf<UpdateOf<Shape, Name>, 'input'>>[0] }
-
-/** What `updateWithStart` sends as one input; `input` is optional where the schema takes `undefined`. */
-export type UpdateWithStart<Shape extends ContractShape, Name extends UpdateNames<Shape>> = {
-  readonly update: NamedUpdate<Shape, Name>
-} & (StartArgs<Shape> extends [input: infer Input]
-  ? { readonly input: Input }
-  : { readonly input?: StartArgs<Shape>[0] })
-
-/** What `signalWithStart` sends as one input; `input` is optional where the schema takes `undefined`. */
-export type SignalWithStart<Shape extends ContractShape> = {
-  readonly signal: NamedSignal<Shape>
-} & (StartArgs<Shape> extends [input: infer Input]
-  ? { readonly input: Input }
-  : { readonly input?: StartArgs<Shape>[0] })
 
 const RESULT_HOLD_MS = 5_000
 
@@ -390,7 +309,7 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
       const applied = await this.#session.sendAndWait(input, timeoutMs ?? OUTCOME_TIMEOUT_MS)
       this.#saw(applied.seq)
       valueOf(applied.outcome)
-      return { seq: applied.seq, id: applied.id, duplicate: applied.duplicate }
+      return { seq: applied.seq, id: applied.id, duplicate: applied.duplicate, ...supersededOf(applied.outcome) }
     }
     const sent = this.#session.send(input)
     const seq = await sent.seq

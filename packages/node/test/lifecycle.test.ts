@@ -151,7 +151,9 @@ describe('the life of an instance', () => {
     await handle.signal('publish')
     const first = handle.signal('price', 1, { id: 'p-1', wait: 'applied' })
     for (let n = 2; n <= 50; n++) await handle.signal('price', n, { id: `p-${n}` })
-    expect(await first).toMatchObject({ duplicate: false })
+    const superseded = await first
+    expect(superseded).toMatchObject({ duplicate: false })
+    expect(superseded.supersededBy).toBeGreaterThan(superseded.seq)
     for (let n = 1; n <= 2; n++) await handle.signal('order', n)
     await expect(handle.signal('order', 3, { id: 'o-3', wait: 'applied' })).rejects.toMatchObject({
       code: 'MAILBOX_FULL',

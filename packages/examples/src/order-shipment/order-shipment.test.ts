@@ -115,5 +115,14 @@ describeOnBothBackends('an order', { workflows: [order], activities: [orderActiv
     await o1.update('changeQuantity', { sku: 'chair', quantity: 8 }, { id: 'u2' })
     expect(await o1.update('changeQuantity', { sku: 'chair', quantity: 6 }, { id: 'u1' })).toEqual(first)
     expect((await o1.query('status')).items[1]).toMatchObject({ quantity: 8 })
+    // The journal holds what was sent, the repeat too.
+    const sent: unknown[] = []
+    for await (const { kind, id, payload } of o1.history({ from: 2 })) sent.push([kind, id, payload])
+    const changed = (quantity: number): object => ({ sku: 'chair', quantity })
+    expect(sent.slice(-3)).toEqual([
+      ['update', 'u1', changed(6)],
+      ['update', 'u2', changed(8)],
+      ['update', 'u1', changed(6)],
+    ])
   })
 })

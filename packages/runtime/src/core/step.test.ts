@@ -1,11 +1,8 @@
 import { describe, expect, it } from 'vitest'
 
 import { defineWorkflow, implement, type, WorkflowFailure } from '../index.ts'
-import { encodeValue, type Input, type InputKind } from '../protocol/index.ts'
-import type { Effect } from './effect.ts'
+import { BENCH_START_MS, InstanceBench } from '../testing/instance-bench.ts'
 import { installGuards } from './guards.ts'
-import { Instance } from './instance.ts'
-import { applyInput, type TurnResult } from './step.ts'
 
 installGuards()
 
@@ -57,70 +54,43 @@ const cart = implement(Cart, {
   },
 })
 
-class Bench {
-  readonly instance: Instance
-  seq = 0
-  effects: Effect[] = []
-  constructor(implementation = cart) {
-    this.instance = new Instance('cart.c1', implementation)
-  }
-  async send(kind: InputKind, name: string, payload?: unknown, more: Partial<Input> = {}): Promise<TurnResult> {
-    this.seq += 1
-    const result = await applyInput(this.instance, {
-      seq: this.seq,
-      timeMs: 1000 + this.seq,
-      kind,
-      name,
-      id: undefined,
-      encoding: 'msgpack',
-      payload: encodeValue(payload),
-      reply: undefined,
-      trace: undefined,
-      version: '1',
-      ...more,
-    })
-    this.effects = result.kind === 'applied' ? [...result.effects] : []
-    return result
-  }
-}
-
 describe('one instance', () => {
   it('applies signals in order and dead-letters what it does not know', async () => {
-    const bench = new Bench()
+    const bench = new InstanceBench(cart)
     await bench.send('start', '', { input: { owner: 'ann' } })
-    await bench.send('signal', 'add', 5)
-    await bench.send('signal', 'add', 2)
+    await bench.signal('add', 5)
+    await bench.signal('add', 2)
     expect(bench.instance.data.state).toMatchObject({ owner: 'ann', sum: 7 })
-    await bench.send('signal', 'nope', 2)
+    await bench.signal('nope', 2)
     expect(bench.effects).toMatchObject([{ kind: 'dead', id: '4.0', reason: { code: 'UNKNOWN_NAME' } }])
     expect(bench.instance.isQuiescent).toBe(true)
   })
 
   it('runs handlers one at a time: the next waits for the activity of the one before', async () => {
-    const bench = new Bench()
+    const bench = new InstanceBench(cart)
     await bench.send('start', '', { input: { owner: 'ann' } })
-    await bench.send('signal', 'slow', 'a')
+    await bench.signal('slow', 'a')
     expect(bench.effects).toMatchObject([{ kind: 'activity', id: '2.0', name: 'ship' }])
-    await bench.send('signal', 'slow', 'b')
-    await bench.send('signal', 'add', 1)
+    await bench.signal('slow', 'b')
+    await bench.signal('add', 1)
     expect(bench.effects).toEqual([])
     expect(bench.instance.isQuiescent).toBe(false)
-    await bench.send('activity', 'ship', { effect: '2.0', outcome: { ok: true, value: { receipt: 'ra' } } })
+    await bench.result('2.0', { receipt: 'ra' })
     expect(bench.effects).toMatchObject([
       { kind: 'activity-done', id: '2.0' },
       { kind: 'activity', id: '5.0' },
     ])
-    await bench.send('activity', 'ship', { effect: '2.0', outcome: { ok: true, value: { receipt: 'again' } } })
+    await bench.result('2.0', { receipt: 'again' })
     expect(bench.effects).toMatchObject([{ kind: 'activity-done' }, { kind: 'ignored' }])
-    await bench.send('activity', 'ship', { effect: '5.0', outcome: { ok: true, value: { receipt: 'rb' } } })
+    await bench.result('5.0', { receipt: 'rb' })
     expect(bench.instance.data.state).toMatchObject({ sum: 1, log: ['begin a', 'end ra', 'begin b', 'end rb'] })
     expect(bench.instance.isQuiescent).toBe(true)
   })
 
   it('answers a repeat with the original outcome', async () => {
-    const bench = new Bench()
+    const bench = new InstanceBench(cart)
     await bench.send('start', '', { input: { owner: 'ann' } })
-    await bench.send('signal', 'add', 5)
+    await bench.signal('add', 5)
     await bench.send('update', 'take', 3, { id: 'x', reply: '_INBOX.a' })
     expect(bench.effects).toMatchObject([
       { kind: 'reply', payload: { seq: 3, duplicate: false, outcome: { ok: true, value: { left: 2 } } } },
@@ -142,7 +112,7 @@ describe('one instance', () => {
       ['clock', 'NONDETERMINISTIC'],
       ['stuck', 'LOST_COROUTINE'],
     ] as const) {
-      const bench = new Bench()
+      const bench = new InstanceBench(cart)
       await bench.send('start', '', { input: { owner: 'ann' } })
       const result = await bench.send('signal', name)
       expect(result.kind).toBe('poisoned')
@@ -152,12 +122,12 @@ describe('one instance', () => {
   })
 
   it('closes behind the handlers in progress and answers what comes after', async () => {
-    const bench = new Bench()
+    const bench = new InstanceBench(cart)
     await bench.send('start', '', { input: { owner: 'ann' } })
-    await bench.send('signal', 'slow', 'a')
-    await bench.send('signal', 'stop')
-    await bench.send('signal', 'add', 1)
-    await bench.send('activity', 'ship', { effect: '2.0', outcome: { ok: true, value: { receipt: 'ra' } } })
+    await bench.signal('slow', 'a')
+    await bench.signal('stop')
+    await bench.signal('add', 1)
+    await bench.result('2.0', { receipt: 'ra' })
     expect(bench.instance.data.phase).toMatchObject({ kind: 'closed', outcome: { ok: true, value: { done: true } } })
     expect(bench.effects.map(({ kind }) => kind)).toEqual(['activity-done', 'closed', 'dead'])
     await bench.send('start', '', { input: { owner: 'bob' } })
@@ -182,20 +152,21 @@ describe('one instance', () => {
         return { met, late }
       },
     })
-    const bench = new Bench(flow)
+    const bench = new InstanceBench(flow)
     await bench.send('start', '')
-    await bench.send('signal', 'go', 5)
-    expect(bench.effects).toMatchObject([{ kind: 'timer', id: '2.0', dueMs: 2002 }])
-    await bench.send('timer', 'sleep', { effect: '2.0', dueMs: 2002 })
-    expect(bench.effects).toMatchObject([{ kind: 'timer', id: '2.0', dueMs: 2002 }])
-    await bench.send('timer', 'sleep', { effect: '2.0', dueMs: 2002 }, { timeMs: 3000 })
+    await bench.signal('go', 5)
+    const dueMs = BENCH_START_MS + 1002
+    expect(bench.effects).toMatchObject([{ kind: 'timer', id: '2.0', dueMs }])
+    await bench.fire('2.0', dueMs, dueMs - 1)
+    expect(bench.effects).toMatchObject([{ kind: 'timer', id: '2.0', dueMs }])
+    await bench.fire('2.0', dueMs)
     expect(bench.effects).toMatchObject([{ kind: 'timer-done' }, { kind: 'timer', id: '4.0' }])
-    await bench.send('signal', 'set', 6)
+    await bench.signal('set', 6)
     expect(bench.effects).toMatchObject([
       { kind: 'timer-done', id: '4.0' },
       { kind: 'timer', id: '5.0' },
     ])
-    await bench.send('timer', 'sleep', { effect: '5.0', dueMs: 1 }, { timeMs: 30000 })
+    await bench.fire('5.0', dueMs + 10_000)
     expect(bench.instance.data.phase).toMatchObject({
       kind: 'closed',
       outcome: { ok: true, value: { met: true, late: false } },

@@ -126,6 +126,13 @@ export type Outcome =
   | { readonly ok: true; readonly value?: unknown }
   | { readonly ok: false; readonly error: ErrorData }
 
+/** The place of the later signal that stands for the one with this outcome, if there is one. */
+export function supersededOf(outcome: Outcome): { readonly supersededBy?: number } {
+  const value = outcome.ok ? outcome.value : undefined
+  if (typeof value !== 'object' || value === null || !('supersededBy' in value)) return {}
+  return typeof value.supersededBy === 'number' ? { supersededBy: value.supersededBy } : {}
+}
+
 /** What a waiting sender is told on its reply inbox, msgpack. */
 export interface ReplyPayload {
   /** The input that this is the outcome of. */

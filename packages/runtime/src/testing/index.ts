@@ -1,7 +1,7 @@
 export * from './memory-controls.ts'
 export * from './memory-log.ts'
 export * from './memory-store.ts'
-export type { Accepted, InstanceHandle, ReadOptions, SendOptions, StartOptions, UpdateOptions } from './handle-types.ts'
+export type { InstanceHandle } from './handle-types.ts'
 export type { ListOptions } from './test-lists.ts'
 export { type MockCall, mockActivities, type MockedActivities } from './mock-activities.ts'
 export { TestWorld, type TestWorldOptions, type WorldTask } from './test-world.ts'

@@ -1,6 +1,17 @@
 /** A handle on one instance of a test world. It sends what a client sends, straight into the journal. */
 import type { Contract, ContractShape } from '../contract/contract.ts'
 import { toMs } from '../contract/duration.ts'
+import type {
+  Accepted,
+  DescribeOptions,
+  HistoryEntry,
+  HistoryOptions,
+  ReadOptions,
+  SendOptions,
+  StartOptions,
+  StartRules,
+  UpdateOptions,
+} from '../contract/handle.ts'
 import type { Schema } from '../contract/schema.ts'
 import { validate } from '../contract/schema.ts'
 import { CarillonError, fromErrorData } from '../errors.ts'
@@ -14,16 +25,9 @@ import {
   type ReplyPayload,
   type RpcRequest,
   type StartPayload,
+  supersededOf,
 } from '../protocol/index.ts'
-import type {
-  Accepted,
-  InstanceHandle,
-  ReadOptions,
-  SendOptions,
-  StartOptions,
-  StartRules,
-  UpdateOptions,
-} from './handle-types.ts'
+import type { InstanceHandle } from './handle-types.ts'
 
 /** A request about one instance. */
 export type KeyedRequest = Extract<RpcRequest, { readonly key: InstanceKey }>
@@ -36,6 +40,8 @@ export interface HandleWorld {
   /** Waits for the outcome of an input, until the time-out in the world's time. */
   outcome(sent: AwaitedInput, timeoutMs: number): Promise<ReplyPayload>
   ask(request: KeyedRequest): Promise<unknown>
+  /** The inputs of an instance, as they are in the journal now. */
+  history(key: InstanceKey, options: HistoryOptions): AsyncIterableIterator<HistoryEntry>
   /** Lets time go on until the instance has closed. */
   closed(key: InstanceKey, timeoutMs: number, what: string): Promise<Outcome>
 }
@@ -53,6 +59,7 @@ export interface SentWith {
   readonly id: string
   readonly reply?: string
   readonly traceparent?: string
+  readonly tracestate?: string
 }
 
 const OUTCOME_TIMEOUT_MS = 30_000
@@ -137,7 +144,11 @@ export class TestHandle {
     return this.#world.ask({ op: 'query', key: this.#key, name, input, minSeq: this.#minSeq(options) })
   }
 
-  async describe(options: ReadOptions = {}): Promise<Description> {
+  history(options: HistoryOptions = {}): AsyncIterableIterator<HistoryEntry> {
+    return this.#world.history(this.#key, options)
+  }
+
+  async describe(options: DescribeOptions = {}): Promise<Description> {
     return (await this.#world.ask({ op: 'describe', key: this.#key, minSeq: this.#minSeq(options) })) as Description
   }
 
@@ -203,7 +214,7 @@ export class TestHandle {
     }
     const { id, seq, duplicate, outcome } = await this.#sendAndWait(input, options)
     valueOf(outcome)
-    return { seq, id, duplicate }
+    return { seq, id, duplicate, ...supersededOf(outcome) }
   }
 
   async #sendAndWait(input: Outgoing, options: SendOptions): Promise<ReplyPayload & { readonly id: string }> {
@@ -242,8 +253,11 @@ function because(reason: string | undefined): { readonly reason: string } | unde
   return reason === undefined ? undefined : { reason }
 }
 
-function traceOf({ traceparent }: SendOptions): { readonly traceparent?: string } {
-  return traceparent === undefined ? {} : { traceparent }
+function traceOf({ traceparent, tracestate }: SendOptions): Pick<SentWith, 'traceparent' | 'tracestate'> {
+  return {
+    ...(traceparent === undefined ? {} : { traceparent }),
+    ...(tracestate === undefined ? {} : { tracestate }),
+  }
 }
 
 function valueOf(outcome: Outcome): unknown {

@@ -50,6 +50,12 @@ function mail() {
 
 let world: TestWorld
 
+async function listOf<T>(given: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = []
+  for await (const one of given) all.push(one)
+  return all
+}
+
 async function open(options: Partial<TestWorldOptions> = {}): Promise<void> {
   world = await TestWorld.open({ workflows: [account], activities: [mail()], ...options })
 }
@@ -263,6 +269,45 @@ describe('a test world', () => {
     await ann.start({ owner: 'ann' })
     await world.until(async () => (await ann.query('sent')).length === 2, '70 days')
     await expect(world.until(() => false, '1 day')).rejects.toMatchObject({ code: 'TIMEOUT' })
+  })
+
+  it('gives the history of an instance, as a client does', async () => {
+    await open({})
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' })
+    await world.workflow(Account, 'bob').start({ owner: 'bob' })
+    await ann.signal('add', 3, { id: 'three' })
+    world.publish('carillon.signal.account.ann.add', '{')
+    const entries = await listOf(ann.history())
+    expect(entries).toMatchObject([
+      { seq: 1, kind: 'start', name: '', payload: { input: { owner: 'ann' } } },
+      { seq: 3, kind: 'signal', name: 'add', id: 'three', payload: 3, time: new Date(world.nowMs) },
+      { seq: 4, kind: 'signal', name: 'add', id: undefined, payload: undefined },
+    ])
+    expect(entries[2]?.unreadable).toEqual(expect.any(String))
+    expect(await listOf(ann.history({ from: 2, limit: 1 }))).toMatchObject([{ seq: 3 }])
+    await expect(ann.history({ from: 0 }).next()).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
+  })
+
+  it('tells which signal stands for one that a mailbox policy has superseded', async () => {
+    const Quotes = defineWorkflow('quotes', { signals: { pause: type<void>(), price: type<number>() } })
+    const quotes = implement(Quotes, {
+      startOnSignal: true,
+      state: () => ({}),
+      on: { pause: (ctx) => ctx.sleep('1 hour'), price: () => {} },
+      mailbox: { price: { max: 1, overflow: 'latest' } },
+    })
+    world = await TestWorld.open({ workflows: [quotes], crashBetweenTurns: true })
+    const q = world.workflow(Quotes, 'q')
+    await q.signal('pause')
+    await q.signal('price', 1, { id: 'one' })
+    const { seq } = await q.signal('price', 2)
+    expect(await q.signal('price', 1, { id: 'one', wait: 'applied' })).toMatchObject({
+      id: 'one',
+      duplicate: true,
+      supersededBy: seq,
+    })
+    await world.close()
   })
 })
 

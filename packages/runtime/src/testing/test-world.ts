@@ -41,6 +41,7 @@ import {
 import { type DeadMessage, EngineWorld } from './engine-world.ts'
 import type { InstanceHandle } from './handle-types.ts'
 import { type Life, RunningActivities } from './running-activities.ts'
+import { readHistory } from './test-history.ts'
 import { countInstances, listInstances, type ListOptions, type ListWorld } from './test-lists.ts'
 import { type AwaitedInput, type HandleWorld, type KeyedRequest, type SentWith, TestHandle } from './test-handle.ts'
 import { WorldDrive } from './world-drive.ts'
@@ -131,6 +132,10 @@ export class TestWorld {
       send: (type, id, kind, name, payload, sent) => this.#send(type, id, kind, name, payload, sent),
       outcome: (sent, timeoutMs) => this.#outcome(sent, timeoutMs),
       ask: (request) => this.#ask(request),
+      history: (key, given) => {
+        const { log, subjects, codecs } = this.#world
+        return readHistory({ messages: log.messages, subjects, codecs }, key, given)
+      },
       closed: (key, timeoutMs, what) => this.#closed(key, timeoutMs, what),
     }
   }
@@ -330,11 +335,12 @@ export class TestWorld {
   #send(type: string, id: string, kind: InputKind, name: string, payload: unknown, sent: SentWith): number {
     this.#throwIfClosed()
     this.#calls += 1
-    const { traceparent, ...options } = sent
-    return this.#world.send(type, id, kind, name, payload, {
-      ...options,
-      ...(traceparent === undefined ? {} : { headers: { [HEADERS.trace]: traceparent } }),
-    })
+    const { traceparent, tracestate, ...options } = sent
+    const headers = {
+      ...(traceparent === undefined ? {} : { [HEADERS.trace]: traceparent }),
+      ...(tracestate === undefined ? {} : { [HEADERS.traceState]: tracestate }),
+    }
+    return this.#world.send(type, id, kind, name, payload, { ...options, headers })
   }
 
   /** The reply, or what the instance knows of it: a sender whose handler was suspended later on gets none. */
