@@ -86,6 +86,15 @@ const trip = implement(Trip, {
     }
   },
 })
+const Tour = defineWorkflow('tour', { signals: { go: type<void>(), end: type<void>() } })
+const tour = implement(Tour, {
+  startOnSignal: true,
+  state: () => ({}),
+  on: {
+    go: (ctx) => void ctx.children.start(Trip, `trip of ${ctx.id}`, undefined, { onParentClose: 'cancel' }),
+    end: (ctx) => ctx.complete(),
+  },
+})
 const attempts: string[] = []
 const bookings = implementActivities(Trip, {
   book: (what, { signal }) => {
@@ -112,7 +121,10 @@ describe('the life of an instance', () => {
   beforeAll(async () => {
     cluster = await TestCluster.open({
       name: 'node',
-      workflows: { implementations: [feed, rollout, order, trip, quotes], activities: [installs, bookings, publishes] },
+      workflows: {
+        implementations: [feed, rollout, order, trip, tour, quotes],
+        activities: [installs, bookings, publishes],
+      },
     })
     carillon = cluster.carillon
   })
@@ -205,6 +217,20 @@ describe('the life of an instance', () => {
     expect(await handle.query('log')).toEqual(['refunded'])
     expect(attempts.slice(3).toSorted()).toEqual(['abort flight CLOSED', 'begin refund'])
     await expect(handle.cancel(undefined, { wait: 'applied' })).rejects.toMatchObject({ code: 'CLOSED' })
+  })
+
+  it('is asked to cancel when its parent closes, if that wants it so, and cleans up', async () => {
+    attempts.length = 0
+    const handle = carillon.workflow(Tour, 't')
+    await handle.signal('go')
+    await expect.poll(() => attempts).toEqual(['begin flight'])
+    await handle.signal('end', undefined, { wait: 'applied' })
+    const child = carillon.workflow(Trip, 'trip of t')
+    await expect(child.result()).rejects.toMatchObject({
+      code: 'CANCELLED',
+      message: 'trip/trip of t was cancelled: its parent tour/t has closed',
+    })
+    expect(await child.query('log')).toEqual(['refunded'])
   })
 
   it('is forgotten when its retention is over, also by a node that was restarted meanwhile', async () => {
