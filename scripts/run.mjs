@@ -25,6 +25,11 @@ const TASKS = {
     run: program('packages/examples/dist/run-example/main.js'),
   },
   bench: { prepare: ['install', 'nats-server', 'build'], deadlineMs: NEVER_MS, run: program('bench/dist/main.js') },
+  'bench:flood': {
+    prepare: ['install', 'nats-server', 'build'],
+    deadlineMs: NEVER_MS,
+    run: program('bench/dist/flood.js'),
+  },
   'bench:ring': { prepare: ['install', 'build'], deadlineMs: NEVER_MS, run: program('bench/dist/ring.js') },
   check: {
     prepare: ['install'],

@@ -1,4 +1,5 @@
 /** What the bench's processes say to each other over IPC. */
+import type { Way } from './flood-report.ts'
 
 /** One run of the producer: so many signals over so many instances. */
 export interface Load {
@@ -35,6 +36,10 @@ export type Command =
   | { readonly do: 'close-node' }
   /** Instances that wait for so many timers each. */
   | { readonly do: 'sleep'; readonly instances: number; readonly timersEach: number }
+  /** Signals to the one instance of the flood, from the number `from` on. */
+  | { readonly do: 'flood'; readonly way: Way; readonly from: number; readonly count: number }
+  /** What its signals have made of it. */
+  | { readonly do: 'state'; readonly way: Way }
   | { readonly do: 'probe'; readonly id: string }
   | { readonly do: 'memory' }
   /** CPU time of the process so far, in milliseconds. */

@@ -1,5 +1,5 @@
 /** The workflow under test: a counter, and a signal that runs one activity. */
-import { defineWorkflow, implement, implementActivities, type } from '@carillon/runtime'
+import { defineWorkflow, implement, implementActivities, type Implementation, type } from '@carillon/runtime'
 
 export interface Purchase {
   readonly orderId: string
@@ -48,3 +48,38 @@ export const sleeper = implement(Sleeper, {
     },
   },
 })
+
+interface Sums {
+  readonly orders: number
+  readonly sum: number
+}
+
+/** Receives in its `run` what the counter handles, and continues as new every so many signals, or never. */
+export const Renewing = defineWorkflow('renewing', {
+  signals: { count: type<Purchase>() },
+  queries: { state: { output: type<Sums>() } },
+})
+export const Endless = defineWorkflow('endless', {
+  signals: { count: type<Purchase>() },
+  queries: { state: { output: type<Sums>() } },
+})
+
+const RENEW_EVERY = 1000
+
+export const receivers = [receiver(Renewing, RENEW_EVERY), receiver(Endless, Infinity)]
+
+function receiver(contract: typeof Endless, every: number): Implementation {
+  return implement(contract, {
+    startOnSignal: true,
+    state: () => ({ orders: 0, sum: 0 }),
+    async run(ctx) {
+      do {
+        const { payload } = await ctx.receive('count')
+        ctx.state.orders += 1
+        ctx.state.sum += payload.amount
+      } while (ctx.state.orders % every !== 0)
+      return ctx.continueAsNew(undefined, { state: ctx.state })
+    },
+    queries: { state: (state) => state },
+  })
+}

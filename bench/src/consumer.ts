@@ -6,7 +6,7 @@ import { HEADERS, type Partition, Subjects } from '@carillon/runtime/protocol'
 import { connect as connectNats } from '@nats-io/transport-node'
 
 import type { Command } from './bench-types.ts'
-import { Counter, counter, counterActivities, purchase, sleeper } from './bench-workflow.ts'
+import { Counter, counter, counterActivities, purchase, receivers, sleeper } from './bench-workflow.ts'
 import { serveCommands } from './ipc.ts'
 
 const PARTITIONS = 64
@@ -34,7 +34,7 @@ serveCommands(async (command: Command) => {
     case 'open-node':
       node = await openNode({
         ...command,
-        workflows: { implementations: [counter, sleeper], activities: [counterActivities] },
+        workflows: { implementations: [counter, sleeper, ...receivers], activities: [counterActivities] },
         logger:
           process.env['CARILLON_BENCH_LOG'] === undefined
             ? silentLogger

@@ -4,7 +4,7 @@ import { encodeToken, encodeValue, HEADERS, Subjects } from '@carillon/runtime/p
 import { connect as connectNats, headers, type NatsConnection } from '@nats-io/transport-node'
 
 import type { Command, Load } from './bench-types.ts'
-import { Counter, purchase, Sleeper } from './bench-workflow.ts'
+import { Counter, Endless, purchase, Renewing, Sleeper } from './bench-workflow.ts'
 import { serveCommands } from './ipc.ts'
 
 /** As the client's own default, so that both fill the same pipe. */
@@ -36,6 +36,13 @@ serveCommands(async (command: Command) => {
     case 'sleep':
       await connected().carillon.signalMany(sleepers(command.instances, command.timersEach))
       return undefined
+    case 'flood':
+      await connected().carillon.signalMany(flood(command))
+      return undefined
+    case 'state':
+      return connected()
+        .carillon.workflow(FLOODED[command.way], 'flooded')
+        .query('state', undefined, { timeoutMs: REBUILD_MS_MAX })
     case 'ping':
       return command.how === 'raw' ? pingRaw(command) : pingByClient(command)
     default:
@@ -46,6 +53,16 @@ serveCommands(async (command: Command) => {
 function connected(): Session {
   if (session === undefined) throw new Error('the producer is told to connect first')
   return session
+}
+
+/** An instance whose run waits is rebuilt from its tail, before it answers for the first time. */
+const REBUILD_MS_MAX = 600_000
+const FLOODED = { handlers: Counter, renewing: Renewing, endless: Endless } as const
+
+function* flood({ way, from, count }: Extract<Command, { readonly do: 'flood' }>): Generator<SignalItem> {
+  const contract = FLOODED[way]
+  for (let i = from; i < from + count; i++)
+    yield { workflow: contract, id: 'flooded', name: 'count', payload: purchase(i) }
 }
 
 function subjectOf({ prefix, instances }: Pick<Load, 'prefix' | 'instances'>, i: number): string {

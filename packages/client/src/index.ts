@@ -36,6 +36,7 @@ export type {
   SendOptions,
   SignalWithStart,
   StartArgs,
+  StartedUpdate,
   StartOptions,
   StartRules,
   UpdateOptions,

@@ -5,7 +5,6 @@ import {
   type ContractShape,
   type DescribeOptions,
   type FieldOf,
-  fromErrorData,
   type HistoryEntry,
   type HistoryOptions,
   type OutputOf,
@@ -19,6 +18,7 @@ import {
   type SignalSchema,
   type SignalWithStart,
   type StartArgs,
+  type StartedUpdate,
   type StartOptions,
   type StartRules,
   toMs,
@@ -29,13 +29,7 @@ import {
   type UpdateWithStart,
   validate,
 } from '@carillon/runtime'
-import {
-  type Description,
-  type Outcome,
-  type RpcRequest,
-  type StartPayload,
-  supersededOf,
-} from '@carillon/runtime/protocol'
+import { type Description, type RpcRequest, type StartPayload, supersededOf } from '@carillon/runtime/protocol'
 
 import { Deadline } from './deadline.ts'
 import { readHistory } from './history.ts'
@@ -45,6 +39,7 @@ import { OUTCOME_TIMEOUT_MS, READ_TIMEOUT_MS, RESULT_TIMEOUT_MS } from './limits
 import { lastSeqOf } from './journal-end.ts'
 import { isOutcome } from './reply-inbox.ts'
 import type { Session } from './session.ts'
+import { startedUpdate, valueOf } from './started-update.ts'
 import { formatTarget, payloadSchema, type Target } from './target.ts'
 
 const RESULT_HOLD_MS = 5_000
@@ -135,6 +130,21 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
       tracestate: options.tracestate,
     } as const
     return (await this.#outcomeOf(input, options)) as UpdateResult<Shape, Name>
+  }
+
+  /**
+   * Sends an update, and resolves when it is accepted: it is durable, and will be applied. What came of it is asked for later, once or again.
+   * Throws as `signal`.
+   */
+  async startUpdate<Name extends UpdateNames<Shape>>(
+    name: Name,
+    ...args: [...PayloadArgs<FieldOf<UpdateOf<Shape, Name>, 'input'>>, options?: UpdateOptions]
+  ): Promise<StartedUpdate<UpdateResult<Shape, Name>>> {
+    const [payload, options = {}] = args as readonly unknown[] as [unknown, UpdateOptions?]
+    validate(payloadSchema(this.#target, 'update', name), payload, `update ${name} of ${this.type}`)
+    const input = { target: this.#target, kind: 'update', name, payload } as const
+    const { seq, id } = await this.#send(input, options)
+    return startedUpdate(this.#session, this.#target, { name, id, seq })
   }
 
   /**
@@ -352,9 +362,4 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
   #saw(seq: number): void {
     this.#lastSeq = Math.max(this.#lastSeq, seq)
   }
-}
-
-function valueOf(outcome: Outcome): unknown {
-  if (outcome.ok) return outcome.value
-  throw fromErrorData(outcome.error)
 }

@@ -174,6 +174,24 @@ describe('outcomes', () => {
     expect(cluster.requests).toEqual([])
   })
 
+  it('tells of an update that it is accepted, and asks for its outcome when that is wanted', async () => {
+    const outcomes = [
+      { ok: true, value: { left: 3 } },
+      { ok: false, error: { code: 'UPDATE_REJECTED', message: 'not enough points' } },
+    ]
+    cluster.script.onRpc = () => outcomes.shift()
+    const started = await carillon.workflow(Loyalty, 'u').startUpdate('redeem', { points: 2 }, { id: 'u-1' })
+    expect(started).toMatchObject({ id: 'u-1', seq: expect.any(Number) as number })
+    await until('the input is seen', () => cluster.inputs.length === 1)
+    expect(cluster.inputs.map(({ kind, reply }) => [kind, reply])).toEqual([['update', undefined]])
+    expect(await started.result()).toEqual({ left: 3 })
+    await expect(started.result()).rejects.toMatchObject({ code: 'UPDATE_REJECTED' })
+    expect(cluster.requests).toMatchObject([
+      { op: 'outcome', id: 'u-1', seq: started.seq },
+      { op: 'outcome', id: 'u-1', seq: started.seq },
+    ])
+  })
+
   it('rejects with the error of the handler, and its code', async () => {
     const error = { code: 'UPDATE_REJECTED', message: 'not enough points', details: { have: 1 } }
     cluster.script.onInput = ({ reply }) => cluster.reply(reply, 7, { ok: false, error })

@@ -61,13 +61,22 @@ const Order = defineWorkflow('order', {
   input: type<{ total: number } | undefined>(),
   result: type<number>(),
   signals: { close: type<void>() },
-  updates: { add: { input: type<number>(), output: type<number>() } },
+  updates: {
+    add: { input: type<number>(), output: type<number>() },
+    addLater: { input: type<number>(), output: type<number>() },
+  },
 })
 const order = implement(Order, {
   retention: 300,
   state: (input) => ({ total: input?.total ?? 0 }),
   on: { close: (ctx) => ctx.complete(ctx.state.total) },
-  updates: { add: (ctx, n) => (ctx.state.total += n) },
+  updates: {
+    add: (ctx, n) => (ctx.state.total += n),
+    async addLater(ctx, n) {
+      await ctx.sleep(300)
+      return (ctx.state.total += n)
+    },
+  },
 })
 const Trip = defineWorkflow('trip', {
   queries: { log: { output: type<string[]>() } },
@@ -179,6 +188,22 @@ describe('the life of an instance', () => {
     // The loser of a race sets no timer any more once its handler is done.
     await handle.signal('hurry', undefined, { wait: 'applied' })
     expect(await handle.describe()).toMatchObject({ timers: [] })
+  })
+
+  it('answers an update that was accepted before its node went, or while there was none, and its repeats', async () => {
+    const handle = carillon.workflow(Order, 'accepted')
+    await handle.start({ total: 1 })
+    const inProgress = await handle.startUpdate('addLater', 5, { id: 'u-1' })
+    await expect.poll(async () => (await handle.describe()).timers.length, { interval: 5 }).toBe(1)
+    await cluster.stopNode()
+    const whileNobodyServes = await handle.startUpdate('add', 10, { id: 'u-2' })
+    expect(whileNobodyServes.seq).toBeGreaterThan(inProgress.seq)
+    await cluster.startNode()
+    expect(await inProgress.result()).toBe(6)
+    expect(await whileNobodyServes.result()).toBe(16)
+    expect(await whileNobodyServes.result()).toBe(16)
+    expect(await handle.update('addLater', 5, { id: 'u-1' })).toBe(6)
+    expect(await handle.update('add', 0)).toBe(16)
   })
 
   it('starts by its rules: update-with-start, terminate what runs, refuse what has closed, wait for a delay', async () => {

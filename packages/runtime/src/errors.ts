@@ -21,6 +21,7 @@ export const ERROR_CODES = {
   NOT_FOUND: 'terminal',
   ALREADY_STARTED: 'terminal',
   CLOSED: 'terminal',
+  UNRECEIVED: 'terminal',
   TERMINATED: 'terminal',
   CANCELLED: 'terminal',
   WORKFLOW_FAILED: 'terminal',

@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as delay } from 'node:timers/promises'
 
-import { connect } from '@carillon/client'
+import { connect, type WorkflowHandle } from '@carillon/client'
 
 import { type End, type Status, Subscription } from './contract.ts'
 
@@ -22,6 +22,7 @@ const TERMS = {
 
 const carillon = await connect({ servers: process.argv[2] ?? 'nats://127.0.0.1:4222' })
 const run = Date.now().toString(36)
+const handles = new Map<string, WorkflowHandle<typeof Subscription.shape>>()
 await Promise.all([paysAndLeaves(), changesCard(), hasNoOtherCard(), leavesInTrial()])
 await carillon.close()
 
@@ -57,8 +58,11 @@ async function leavesInTrial(): Promise<void> {
   assert.deepEqual(await endOf('joe'), { reason: 'cancelled', periodsPaid: 0, paidCents: 0 })
 }
 
-function subscriptionOf(customer: string) {
-  return carillon.workflow(Subscription, `${customer}-${run}`)
+/** One handle for each: it sees what it has sent. */
+function subscriptionOf(customer: string): WorkflowHandle<typeof Subscription.shape> {
+  const known = handles.get(customer) ?? carillon.workflow(Subscription, `${customer}-${run}`)
+  handles.set(customer, known)
+  return known
 }
 
 async function untilStatus(customer: string, isSo: (status: Status) => boolean): Promise<Status> {

@@ -392,7 +392,7 @@ export class FoldInstance implements Host {
     const [unread, behind] = [this.#mailbox, this.#queue]
     this.#mailbox = []
     this.#queue = []
-    for (const input of unread) this.#bury(input, 'CLOSED')
+    for (const input of unread) this.#bury(input, 'UNRECEIVED')
     for (const { input } of behind) this.#dispatch(input)
   }
 

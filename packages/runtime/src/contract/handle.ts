@@ -135,3 +135,18 @@ export interface HistoryEntry extends ReadPayload {
   /** The sender's idempotency key, if it gave one. */
   readonly id: string | undefined
 }
+
+/** An update that is accepted: it is in the journal, and its outcome is asked for when it is wanted. */
+export interface StartedUpdate<Value> {
+  /** Its input id: the same update sent again with it, by whomever, has the same outcome. */
+  readonly id: string
+  /** Its place in the journal. */
+  readonly seq: number
+  /**
+   * Waits until its handler is done, and gives what that returned.
+   *
+   * @param options.timeoutMs default one hour.
+   * @throws UPDATE_REJECTED when its validator refused. @throws TIMEOUT or NO_NODE when the outcome is not known in time. @throws the handler's error.
+   */
+  result(options?: { readonly timeoutMs?: number | undefined }): Promise<Value>
+}

@@ -98,13 +98,17 @@ describe('run', () => {
     ])
   })
 
-  it('dead-letters what it never received when it ends', async () => {
+  it('dead-letters what it never received, as UNRECEIVED, when it ends', async () => {
     const bench = await started('only b')
     for (const n of [1, 2]) await bench.signal('a', n, { reply: `_INBOX.${n}` })
     await bench.signal('b', 3)
     await bench.signal('b', 4)
     expect(bench.effects.filter(({ kind }) => kind === 'dead')).toMatchObject([
-      { input: { seq: 3 }, reason: { code: 'CLOSED' } },
+      { input: { seq: 3 }, reason: { code: 'UNRECEIVED' } },
+    ])
+    expect(bench.effects.filter(({ kind }) => kind === 'reply')).toMatchObject([
+      { inbox: '_INBOX.1', payload: { outcome: { ok: true } } },
+      { inbox: '_INBOX.2', payload: { outcome: { ok: false, error: { code: 'UNRECEIVED' } } } },
     ])
   })
 

@@ -202,8 +202,8 @@ function close(instance: Instance, outcome: Outcome): void {
     instance.deadLetter(
       input,
       toErrorData(
-        new CarillonError('CLOSED', `${instance.type}/${instance.id} closed before it received this signal`),
-        'CLOSED',
+        new CarillonError('UNRECEIVED', `${instance.type}/${instance.id} closed before it received this signal`),
+        'UNRECEIVED',
       ),
     )
   for (const id of data.activities.keys()) instance.emit({ kind: 'activity-done', id })

@@ -20,6 +20,7 @@ import type {
   SendOptions,
   SignalWithStart,
   StartArgs,
+  StartedUpdate,
   StartOptions,
   StartRules,
   UpdateOptions,
@@ -45,6 +46,10 @@ export interface InstanceHandle<Shape extends ContractShape = ContractShape> {
     name: Name,
     ...args: [...PayloadArgs<FieldOf<UpdateOf<Shape, Name>, 'input'>>, options?: UpdateOptions]
   ): Promise<UpdateResult<Shape, Name>>
+  startUpdate<Name extends UpdateNames<Shape>>(
+    name: Name,
+    ...args: [...PayloadArgs<FieldOf<UpdateOf<Shape, Name>, 'input'>>, options?: UpdateOptions]
+  ): Promise<StartedUpdate<UpdateResult<Shape, Name>>>
   updateWithStart<Name extends UpdateNames<Shape>>(
     both: UpdateWithStart<Shape, Name>,
     options?: UpdateOptions & StartRules,

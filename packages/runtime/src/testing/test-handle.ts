@@ -8,6 +8,7 @@ import type {
   HistoryOptions,
   ReadOptions,
   SendOptions,
+  StartedUpdate,
   StartOptions,
   StartRules,
   UpdateOptions,
@@ -122,6 +123,12 @@ export class TestHandle {
     return this.#send(this.#startInput(input, 'use', options, more), options)
   }
 
+  async startUpdate(name: string, payload: unknown, options: UpdateOptions = {}): Promise<StartedUpdate<unknown>> {
+    this.#check('updates', name, payload)
+    const { id, seq, waitFor } = this.#sendForOutcome({ kind: 'update', name, payload }, options)
+    return { id, seq, result: async ({ timeoutMs } = {}) => valueOf((await waitFor(timeoutMs)).outcome) }
+  }
+
   async updateWithStart(
     both: { readonly input?: unknown; readonly update: { readonly name: string; readonly input?: unknown } },
     options: UpdateOptions & StartRules = {},
@@ -218,13 +225,18 @@ export class TestHandle {
   }
 
   async #sendAndWait(input: Outgoing, options: SendOptions): Promise<ReplyPayload & { readonly id: string }> {
+    const { id, waitFor } = this.#sendForOutcome(input, options)
+    return { ...(await waitFor(options.timeoutMs)), id }
+  }
+
+  #sendForOutcome(input: Outgoing, options: SendOptions) {
     const id = options.id ?? this.#world.nextId()
     const inbox = `_INBOX.${this.#world.nextId()}`
     const seq = this.#store(input, { ...traceOf(options), id, reply: inbox })
     const what = `the ${input.kind} ${input.name === '' ? '' : `${quote(input.name)} `}of ${this.#name}`
     const sent = { inbox, key: this.#key, id, seq, what }
-    const answer = await this.#world.outcome(sent, options.timeoutMs ?? OUTCOME_TIMEOUT_MS)
-    return { ...answer, id }
+    const waitFor = (timeoutMs = OUTCOME_TIMEOUT_MS): Promise<ReplyPayload> => this.#world.outcome(sent, timeoutMs)
+    return { id, seq, waitFor }
   }
 
   #store({ kind, name, payload }: Outgoing, sent: SentWith): number {

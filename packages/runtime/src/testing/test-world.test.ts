@@ -154,6 +154,17 @@ describe('a test world', () => {
     expect(await ann.update('take', 2, { id: 't' })).toEqual({ left: 3 })
   })
 
+  it('starts an update, whose outcome is asked for later, and again', async () => {
+    await open()
+    const ann = world.workflow(Account, 'ann')
+    await ann.start({ owner: 'ann' })
+    await ann.signal('add', 5)
+    const started = await ann.startUpdate('take', 2)
+    expect(await started.result()).toEqual({ left: 3 })
+    expect(await started.result()).toEqual({ left: 3 })
+    await expect((await ann.startUpdate('take', 9)).result()).rejects.toMatchObject({ code: 'UPDATE_REJECTED' })
+  })
+
   it('gives errors by their code, as a client does', async () => {
     await open()
     const ann = world.workflow(Account, 'ann')
