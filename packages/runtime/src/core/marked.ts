@@ -3,7 +3,7 @@ import type { ErrorData } from '../errors.ts'
 import type { Input, Outcome } from '../protocol/index.ts'
 import { refusedChild } from './children.ts'
 import type { Instance } from './instance.ts'
-import { stepTimer, timerEffectOf } from './step-timer.ts'
+import { stepTimer, firedTimerOf } from './step-timer.ts'
 
 /**
  * The index that the effects of a marked turn begin behind. The turn as it was before may have left effects of its own ids, which are still on their
@@ -37,7 +37,7 @@ export function canBeDead(instance: Instance, input: Input): boolean {
   const { kind } = input
   if (kind === 'activity' || kind === 'child' || kind === 'answer') return false
   if (kind !== 'timer') return true
-  const id = timerEffectOf(instance, input)
+  const id = firedTimerOf(instance, input)?.effect
   return [...instance.data.timers.values()].some(({ effect }) => effect === id)
 }
 

@@ -35,11 +35,14 @@ function fireSleep(instance: Instance, id: EffectId): void {
   else instance.settleWait(id, { ok: true })
 }
 
-/** The timer that an input says has fired. */
-export function timerEffectOf(instance: Instance, input: Input): EffectId | undefined {
+/** The timer that an input says has fired, and when it was due. */
+export function firedTimerOf(
+  instance: Instance,
+  input: Input,
+): { readonly effect: EffectId; readonly dueMs: number } | undefined {
   if (input.kind !== 'timer') return undefined
   try {
-    return parseTimer(payloadOf(instance, input)).effect
+    return parseTimer(payloadOf(instance, input))
   } catch {
     return undefined
   }

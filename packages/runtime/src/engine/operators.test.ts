@@ -14,6 +14,7 @@ const Box = defineWorkflow('box', {
     beside: type<number>(),
     item: type<number>(),
     tick: type<void>(),
+    sleep: type<number>(),
   },
   updates: { put: { input: type<number>(), output: type<number>() } },
   queries: { log: { output: type<unknown[]>() } },
@@ -41,6 +42,10 @@ const box = (isFixed: boolean, startOnSignal = true) =>
       },
       beside: (ctx, n) => void ctx.state.log.push(['beside', n]),
       tick: (ctx) => ctx.timers.bad.set(10),
+      async sleep(ctx, ms) {
+        await ctx.sleep(ms)
+        ctx.state.log.push('slept')
+      },
     },
     concurrent: ['beside'],
     updates: { put: (ctx, n) => ctx.state.log.push(n) },
@@ -348,6 +353,28 @@ describe('pause', () => {
     command(world, 'a', 'resume')
     await world.settled()
     expect(await logOf(world, 'a')).toEqual([1, 'half', 'boom', 2])
+    await world.stop()
+  })
+
+  it('does not let a timer that has fired fire again, however often the node starts', async () => {
+    const world = new EngineWorld()
+    await world.start(life(true))
+    signal(world, 'a', 'sleep', 1000)
+    command(world, 'a', 'pause')
+    await world.settled()
+    await world.clock.advance(2000)
+    await world.settled()
+    const { lastSeq } = world.log
+    for (let i = 0; i < 3; i++) {
+      await world.stop()
+      await world.start(life(true))
+      await world.clock.advance(60_000)
+      await world.settled()
+    }
+    expect(world.log.lastSeq).toBe(lastSeq)
+    command(world, 'a', 'resume')
+    await world.settled()
+    expect(await logOf(world, 'a')).toEqual(['slept'])
     await world.stop()
   })
 

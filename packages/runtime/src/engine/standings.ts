@@ -27,7 +27,7 @@ import {
   type Standing,
   type Suspension,
   TERMINATE_REASON,
-  timerEffectOf,
+  firedTimerOf,
   type TurnResult,
 } from '../core/index.ts'
 import { waitBefore } from '../contract/on-error.ts'
@@ -104,13 +104,13 @@ export class Standings {
         pause: standing?.pause,
         heldFrom: input.seq,
       }
-    if (input.kind === 'activity') this.#host.activityWaits(resident, input)
+    this.#keepHost(resident, input)
   }
 
   /** The input waits for what the journal says. */
   #wait(resident: Resident, input: Input): void {
     if (resident.standing === undefined) return
-    if (input.kind === 'activity') this.#host.activityWaits(resident, input)
+    this.#keepHost(resident, input)
     const { suspension } = resident.standing
     // An instance that asked waits until this one goes on; so do all others that wait for the end of a pause.
     if (suspension === undefined || input.reply === undefined || parseAsker(input.reply) !== undefined) return
@@ -119,6 +119,14 @@ export class Standings {
       ok: false,
       error: { code: 'SUSPENDED', message, details: suspension.error },
     })
+  }
+
+  /** What the host has done waits now: nobody needs to run the activity, or to fire the timer, again. */
+  #keepHost(resident: Resident, input: Input): void {
+    if (input.kind === 'activity') return this.#host.activityWaits(resident, input)
+    const fired = firedTimerOf(resident.instance, input)
+    if (fired === undefined) return
+    this.#host.take(resident.key, { kind: 'timer-done', id: fired.effect, dueMs: fired.dueMs })
   }
 
   async #obey(resident: Resident, input: Input): Promise<void> {
@@ -178,7 +186,7 @@ export class Standings {
   async #retryByTimer(resident: Resident, standing: Standing, firing: Input): Promise<void> {
     const { suspension, pause } = standing
     const retry = suspension?.retry
-    if (retry === undefined || pause !== undefined || timerEffectOf(resident.instance, firing) !== retry.effect)
+    if (retry === undefined || pause !== undefined || firedTimerOf(resident.instance, firing)?.effect !== retry.effect)
       return this.#wait(resident, firing)
     const { effect: id, dueMs, tries } = retry
     // Never early by the journal's clock.
