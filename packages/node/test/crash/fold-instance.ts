@@ -85,6 +85,8 @@ export class FoldInstance implements Host {
   #mailbox: FoldInput[] = []
   #closing: { readonly outcome: FoldOutcome; readonly seq: number } | undefined
   #result: FoldOutcome | undefined
+  #isOpening = false
+  #handedOver: { readonly receiver: Program; readonly input: FoldInput } | undefined
   #index = 0
 
   constructor(key: string, type: string, record: FoldRecord) {
@@ -233,7 +235,9 @@ export class FoldInstance implements Host {
     if (this.#receiver === undefined) return void this.#mailbox.push(input)
     const receiver = this.#receiver
     this.#receiver = undefined
-    this.#handOver(receiver, input)
+    // What comes behind a close comes in one turn: run goes on once all of it is there.
+    if (this.#isOpening) this.#handedOver = { receiver, input }
+    else this.#handOver(receiver, input)
   }
 
   #onUpdate(input: FoldInput): void {
@@ -393,7 +397,12 @@ export class FoldInstance implements Host {
     this.#mailbox = []
     this.#queue = []
     for (const input of unread) this.#bury(input, 'UNRECEIVED')
+    this.#isOpening = true
     for (const { input } of behind) this.#dispatch(input)
+    this.#isOpening = false
+    const handedOver = this.#handedOver
+    this.#handedOver = undefined
+    if (handedOver !== undefined) this.#handOver(handedOver.receiver, handedOver.input)
   }
 
   #finish(input: FoldInput, outcome: FoldOutcome): void {
