@@ -104,6 +104,22 @@ const tour = implement(Tour, {
     end: (ctx) => ctx.complete(),
   },
 })
+const Pulse = defineWorkflow('pulse', {
+  signals: { begin: type<string>() },
+  queries: { beats: { output: type<{ dueMs: number; missed: number; late: number }[]>() } },
+})
+const pulse = implement(Pulse, {
+  startOnSignal: true,
+  state: () => ({ beats: [] as { dueMs: number; missed: number; late: number }[] }),
+  on: { begin: (ctx, timeZone) => ctx.timers.beat.cron('* * * * * *', { timeZone }) },
+  queries: { beats: ({ beats }) => [...beats] },
+  timers: {
+    beat: {
+      catchUp: 'all',
+      run: (ctx, { dueMs, missed }) => void ctx.state.beats.push({ dueMs, missed, late: ctx.now() - dueMs }),
+    },
+  },
+})
 const attempts: string[] = []
 const bookings = implementActivities(Trip, {
   book: (what, { signal }) => {
@@ -131,7 +147,7 @@ describe('the life of an instance', () => {
     cluster = await TestCluster.open({
       name: 'node',
       workflows: {
-        implementations: [feed, rollout, order, trip, tour, quotes],
+        implementations: [feed, rollout, order, trip, tour, quotes, pulse],
         activities: [installs, bookings, publishes],
       },
     })
@@ -256,6 +272,22 @@ describe('the life of an instance', () => {
       message: 'trip/trip of t was cancelled: its parent tour/t has closed',
     })
     expect(await child.query('log')).toEqual(['refunded'])
+  })
+
+  it('keeps a cron pattern of its own over a restart, and misses no moment of it', async () => {
+    const handle = carillon.workflow(Pulse, 'p')
+    await handle.signal('begin', 'Asia/Kathmandu')
+    const beats = async (): Promise<number> => (await handle.query('beats')).length
+    await expect.poll(beats, { timeout: 20_000, interval: 50 }).toBeGreaterThanOrEqual(1)
+    await restart()
+    const before = await beats()
+    await expect.poll(beats, { timeout: 20_000, interval: 50 }).toBeGreaterThan(before + 1)
+    const all = await handle.query('beats')
+    expect(all.map(({ dueMs }) => dueMs)).toEqual(all.map((_, index) => (all[0]?.dueMs ?? 0) + index * 1000))
+    for (const { dueMs, missed, late } of all) {
+      expect([dueMs % 1000, missed]).toEqual([0, 0])
+      expect(late).toBeGreaterThanOrEqual(0)
+    }
   })
 
   it('is forgotten when its retention is over, also by a node that was restarted meanwhile', async () => {

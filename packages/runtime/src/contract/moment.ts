@@ -9,7 +9,7 @@ export type Moment = number | Date
 export type Timeout = Duration | { readonly until: Moment }
 
 /** The latest moment of a timer: its key in the store has 12 hex digits. */
-export const MOMENT_MS_MAX = 2 ** 47 - 1
+const MOMENT_MS_MAX = 2 ** 47 - 1
 
 /**
  * A moment in whole milliseconds since the epoch. One in the past is a moment too.
