@@ -10,21 +10,12 @@
  * 3. Nothing is emitted before the journal's end, as of the start, has been applied: effects that are done by then are not done again.
  * 4. A journal that ends before a saved position, or is another stream, stops the engine: it never builds upon lost data.
  */
-import { type ActivityCall, callId, encodeCall } from '../activity/index.ts'
+import { type ActivityCall, callId } from '../activity/index.ts'
 import { type ActivityImplementations, mergeActivities } from '../contract/activities.ts'
 import { withHost, withInterceptors } from '../contract/host.ts'
 import { type Implementation, withTaskSecret } from '../contract/implement.ts'
 import type { Interceptors } from '../contract/interceptors.ts'
-import {
-  askerOf,
-  type Effect,
-  encodeResult,
-  installGuards,
-  parseInput,
-  parseSendId,
-  sendIdOf,
-  type TimerRow,
-} from '../core/index.ts'
+import { type Effect, installGuards, parseInput, parseSendId } from '../core/index.ts'
 import type {
   Bus,
   Clock,
@@ -41,11 +32,9 @@ import {
   encodeToken,
   encodeValue,
   HEADERS,
-  NO_BYTES,
   type Input,
   type InstanceKey,
   isPayloadEncoding,
-  type Outcome,
   parseKey,
   type Partition as PartitionNumber,
   type PayloadCodecs,
@@ -54,7 +43,7 @@ import {
   typeTokenOf,
 } from '../protocol/index.ts'
 import { ActivityRunner } from './activity-runner.ts'
-import { deadLetterMessage } from './dead-letter.ts'
+import { EngineAppends } from './engine-appends.ts'
 import { ENGINE_LIMITS, type EngineLimits } from './engine-limits.ts'
 import { rememberCodecs } from './encoded-store.ts'
 import { checkJournal, rememberJournal } from './journal-check.ts'
@@ -63,7 +52,7 @@ import { Mutex } from './mutex.ts'
 import { noFailpoints, type ReachFailpoint } from './failpoints.ts'
 import { Partition, type PartitionSink } from './partition.ts'
 import { OutgoingCalls } from './outgoing-calls.ts'
-import { encodeForInput, encodeReply } from './outgoing-payload.ts'
+import { encodeReply } from './outgoing-payload.ts'
 import { OutgoingSends } from './outgoing-sends.ts'
 import type { DeadLetter, OutgoingSend, PendingEffect } from './pending-effect.ts'
 import { PendingEffects } from './pending-effects.ts'
@@ -76,7 +65,6 @@ import { TurnTracing } from './turn-tracing.ts'
 const POSITIONS_EVERY_MS = 4000
 /** However soon a timer is due: so much may still come together into one commit. */
 const COMMIT_SOONEST_MS = 5
-const MSGPACK = { [HEADERS.encoding]: 'msgpack' } as const
 /** Inputs of one instance that went without the clock being looked at, when it goes on in slices. */
 const GO_ON_INPUTS = 64
 /** Turns between two looks at the clock. */
@@ -148,6 +136,7 @@ export class Engine {
   readonly #timers: TimerService
   readonly #rpc: RpcService
   readonly #tracing: TurnTracing
+  readonly #appends: EngineAppends
   readonly #tasks = new Set<Promise<unknown>>()
   readonly counts: EngineCounts = {
     applied: 0,
@@ -189,6 +178,13 @@ export class Engine {
     this.#reach = options.reach ?? noFailpoints
     const { store, clock, logger, codecs, interceptors } = options
     this.#tracing = new TurnTracing(interceptors?.tracer)
+    this.#appends = new EngineAppends({
+      ...options,
+      codecs,
+      tracing: this.#tracing,
+      reach: this.#reach,
+      isRunning: () => this.#phase === 'running',
+    })
     // Turns begin when nothing of the host waits in the microtask and tick queues: it would run within them (turn.ts, invariant 1).
     this.#turns = new Mutex(() => clock.yield())
     this.#caughtUp = new Promise((resolve) => (this.#reportCaughtUp = resolve))
@@ -200,19 +196,19 @@ export class Engine {
       activityQueueMax: this.#limits.activityQueueMax,
       traceOf: ({ key, id, trace }) => this.#tracing.of(key, id, trace),
       controls: options.controls,
-      complete: (call, outcome) => this.#storeResult(call, outcome),
+      complete: (call, outcome) => this.#appends.result(call, outcome),
     })
     this.#timers = new TimerService({
       store,
       clock,
       logger,
       inFlightMax: this.#limits.timersInFlightMax,
-      fire: (partition, row, name) => this.#storeFiring(partition, row, name),
+      fire: (partition, row, name) => this.#appends.firing(partition, row, name),
     })
     this.#calls = new OutgoingCalls({
       implementations: options.implementations,
       identity: options.workQueue,
-      store: (queue, call) => this.#storeCall(queue, call),
+      store: (queue, call) => this.#appends.call(queue, call),
       onStored: (partition, call, identity) => {
         this.#partitions.get(partition)?.callQueued(call, identity)
         this.#planCommit()
@@ -586,29 +582,16 @@ export class Engine {
       ?.sendArrived(sender.key, sender.effect, parsed.key)
   }
 
-  async #storeSend(
-    partition: PartitionNumber,
-    { key, id, target, inputKind, name, payload, trace }: OutgoingSend,
-  ): Promise<void> {
-    const { subjects, codecs } = this.#options
-    const token = name === '' ? undefined : encodeToken(name)
-    const subject = subjects.logOfKey(subjects.partitionOfKey(target), target, inputKind, token)
-    const encoded = encodeForInput(codecs, payload, target, inputKind, name)
-    const headers: Record<string, string> = {
-      [HEADERS.id]: sendIdOf(key, id),
-      ...encoded.headers,
-      ...this.#tracing.headersOf(key, id, trace),
-    }
-    if (inputKind === 'update') headers[HEADERS.reply] = askerOf(key, id)
-    await this.#append(subject, headers, encoded.payload)
-    this.#partitions.get(partition)?.effectDone(key, id)
+  async #storeSend(partition: PartitionNumber, send: OutgoingSend): Promise<void> {
+    await this.#appends.send(send)
+    this.#partitions.get(partition)?.effectDone(send.key, send.id)
     this.#planCommit()
   }
 
-  #storeCall(queue: string, call: ActivityCall): Promise<void> {
-    const { subject, headers, payload } = encodeCall(this.#options.subjects, queue, call, this.#options.codecs)
-    const traced = this.#tracing.headersOf(call.key, call.id, call.trace)
-    return this.#append(subject, { ...headers, ...traced }, payload)
+  async #storeDeadLetter(partition: PartitionNumber, letter: DeadLetter): Promise<void> {
+    await this.#appends.deadLetter(partition, letter)
+    this.#partitions.get(partition)?.effectDone(letter.key, letter.id)
+    this.#planCommit()
   }
 
   /** Its worker hears of it, if it has one: a notice that is lost costs work, for the result is ignored. */
@@ -619,39 +602,13 @@ export class Engine {
     this.#options.bus.publish(this.#options.subjects.letGo(type), encodeValue(callId(key, id)))
   }
 
-  async #storeDeadLetter(partition: PartitionNumber, letter: DeadLetter): Promise<void> {
-    const { subject, headers, payload } = deadLetterMessage(
-      this.#options.subjects,
-      partition,
-      letter,
-      this.#options.codecs,
-    )
-    await this.#append(subject, headers, payload)
-    this.#partitions.get(partition)?.effectDone(letter.key, letter.id)
-    this.#planCommit()
-  }
-
-  async #storeResult({ key, id, name, trace }: ActivityCall, outcome: Outcome): Promise<void> {
-    const [type = '', instance = ''] = key.split('.')
-    const subject = this.#options.subjects.log(type as never, instance as never, 'activity', encodeToken(name))
-    const plain = encodeResult(id, outcome)
-    const { payload, headers } = encodeForInput(this.#options.codecs, plain, key, 'activity', name)
-    const traced = this.#tracing.headersOf(key, id, trace)
-    await this.#append(subject, { [HEADERS.id]: `${id}:result`, ...headers, ...traced }, payload)
-  }
-
-  async #storeFiring(partition: PartitionNumber, { key, effect, dueMs }: TimerRow, name: string): Promise<void> {
-    const subject = this.#options.subjects.logOfKey(partition, key, 'timer', encodeToken(name))
-    await this.#append(subject, { [HEADERS.id]: `${effect}:timer`, ...MSGPACK }, encodeValue({ effect, dueMs }))
-  }
-
-  /** The deployment as an input: what begins behind it may go by this build's new ways, on every node and whenever it is folded again. */
+  /** Tells the journal, once, which patches this build has. */
   async #announcePatches(): Promise<void> {
-    const { subjects, announces = () => true } = this.#options
-    const missing = [...this.#partitions].flatMap(([number, partition]) =>
+    const { announces = () => true } = this.#options
+    const appends = [...this.#partitions].flatMap(([number, partition]) =>
       [...partition.missingPatches()]
         .filter(({ patch }) => announces(patch))
-        .map(({ type, patch }) => subjects.patch(number, type, encodeToken(patch, 'patch'))),
+        .map(({ type, patch }) => this.#appends.patch(number, type, patch)),
     )
     const strange = new Set([...this.#partitions.values()].flatMap((partition) => partition.strangePatches()))
     if (strange.size > 0)
@@ -659,22 +616,7 @@ export class Engine {
         { patches: [...strange] },
         'the journal shows patches that this build does not declare: they are over, or this build is older than one that was live',
       )
-    await Promise.all(missing.map((subject) => this.#append(subject, {}, NO_BYTES)))
-  }
-
-  /** Stores a message; while the journal cannot be written, tries again for as long as the engine runs. */
-  async #append(subject: string, headers: Readonly<Record<string, string>>, payload: Uint8Array): Promise<void> {
-    this.#reach('before-append')
-    for (;;) {
-      try {
-        await this.#options.log.append(subject, { headers, payload })
-        return this.#reach('after-append')
-      } catch (error) {
-        if (this.#phase !== 'running') throw error
-        this.#options.logger.warn({ subject, err: error }, 'a message cannot be stored: trying again')
-        await new Promise<void>((resolve) => void this.#options.clock.after(1000, resolve))
-      }
-    }
+    await Promise.all(appends)
   }
 
   #sinkOf(): PartitionSink {
