@@ -41,6 +41,14 @@ export interface WorkflowSender<Shape extends ContractShape> {
   /** Starts the instance unless it runs, and sends it a signal, as ONE input: both happen or neither. Throws as `signal`. */
   signalWithStart(both: SignalWithStartToSend<Shape>): void
   /**
+   * Asks the instance to cancel, as `cancel` of a client's handle does. Whether it runs, and what it makes of that, does not come back: of a child
+   * `result` tells it.
+   *
+   * @param reason becomes part of the error; at most 500 characters.
+   * @throws INVALID_PAYLOAD when the reason is longer.
+   */
+  cancel(reason?: string): void
+  /**
    * Sends an update, and waits for what its handler returns. While a handler waits, the next inputs of this instance wait too: two instances that
    * update each other from handlers wait for ever.
    *

@@ -9,6 +9,15 @@ import { payloadOf } from './payload-of.ts'
 const REASON_CHARS_MAX = 500
 
 /** @throws INVALID_PAYLOAD */
+export function checkReason(reason: unknown): asserts reason is string {
+  if (typeof reason !== 'string' || reason.length > REASON_CHARS_MAX)
+    throw new CarillonError(
+      'INVALID_PAYLOAD',
+      `the reason ${quote(reason)} is not a text of at most ${REASON_CHARS_MAX} characters: shorten it`,
+    )
+}
+
+/** @throws INVALID_PAYLOAD */
 export function parseEnding(instance: Instance, input: Input): TerminatePayload {
   const what = input.kind === 'cancel' ? 'a cancel' : 'a terminate'
   const malformed = (message: string): CarillonError =>
@@ -16,8 +25,7 @@ export function parseEnding(instance: Instance, input: Input): TerminatePayload 
   const value = payloadOf(instance, input)
   if (value === undefined || value === null) return {}
   const { reason, parent } = value as { readonly reason?: unknown; readonly parent?: unknown }
-  if (reason !== undefined && (typeof reason !== 'string' || reason.length > REASON_CHARS_MAX))
-    throw malformed(`the reason ${quote(reason)} is not a text of at most ${REASON_CHARS_MAX} characters`)
+  if (reason !== undefined) checkReason(reason)
   if (parent !== undefined && !isParentLink(parent)) throw malformed(`parent is ${quote(parent)}, not { key, effect }`)
   return { ...(reason === undefined ? {} : { reason }), ...(parent === undefined ? {} : { parent }) }
 }

@@ -24,6 +24,7 @@ const Teller = defineWorkflow('teller', {
     large: type<void>(),
     nameless: type<void>(),
     waiting: type<void>(),
+    call_off: type<string>(),
   },
 })
 const teller = implement(Teller, {
@@ -47,6 +48,10 @@ const teller = implement(Teller, {
     wrong: (ctx, payload) => ctx.workflow(Other, 'f').signal('add', payload as number),
     large: (ctx) => ctx.workflow(Teller, 'g').signal('both', 'x'.repeat(600_000)),
     nameless: (ctx) => ctx.workflow(Other, '').signal('stop'),
+    call_off(ctx, reason) {
+      ctx.workflow(Other, 'i').cancel()
+      ctx.workflow(Other, 'i').cancel(reason)
+    },
     async waiting(ctx) {
       ctx.workflow(Other, 'h').signal('add', 1)
       await ctx.sleep(10)
@@ -95,6 +100,15 @@ describe('a signal from inside', () => {
     ])
   })
 
+  it('may be a request to cancel, with a reason', async () => {
+    const bench = new InstanceBench(teller)
+    await bench.signal('call_off', 'too late')
+    expect(sends(bench)).toEqual([
+      ['1.0', 'other=20type.i', 'cancel', '', {}],
+      ['1.1', 'other=20type.i', 'cancel', '', { reason: 'too late' }],
+    ])
+  })
+
   it('leaves in the turn of its call, also behind an await', async () => {
     const bench = new InstanceBench(teller)
     await bench.signal('waiting')
@@ -110,6 +124,7 @@ describe('a signal from inside', () => {
     ['with a start that the contract refuses', 'both', { name: 7 }, 'INVALID_PAYLOAD'],
     ['over the largest payload', 'large', undefined, 'PAYLOAD_TOO_LARGE'],
     ['to an id that is none', 'nameless', undefined, 'INVALID_ID'],
+    ['with a reason that is too long', 'call_off', 'x'.repeat(501), 'INVALID_PAYLOAD'],
     ['too many in one turn', 'flood', INSTANCE_LIMITS.sends + 1, 'LIMIT_REACHED'],
   ])('%s throws at the call, and nothing of the turn leaves', async (_, name, payload, code) => {
     const bench = new InstanceBench(teller)

@@ -5,6 +5,7 @@ import { validate } from '../contract/schema.ts'
 import { CarillonError } from '../errors.ts'
 import { quote, type StartPayload } from '../protocol/index.ts'
 import { call } from './calls.ts'
+import { checkReason } from './ending-payload.ts'
 import type { Instance } from './instance.ts'
 import { keyOfInstance, send } from './outgoing.ts'
 import type { Scope } from './scope.ts'
@@ -34,6 +35,10 @@ export function senderTo<Shape extends ContractShape>(
       checkSignal(contract, signal.name, signal.payload)
       const payload: StartPayload = { input, ifRunning: 'use', signal: { name: signal.name, payload: signal.payload } }
       send(instance, { target, inputKind: 'start', name: '', payload })
+    },
+    cancel(reason) {
+      if (reason !== undefined) checkReason(reason)
+      send(instance, { target, inputKind: 'cancel', name: '', payload: reason === undefined ? {} : { reason } })
     },
     update(name, ...input) {
       return promised(() => call(instance, contract, { target, name, input: input[0] }, scope)) as never

@@ -16,6 +16,7 @@ const Holder = defineWorkflow('holder', {
     hold: type<'terminate' | 'cancel' | 'abandon'>(),
     strange: type<void>(),
     twice: type<void>(),
+    call_off: type<void>(),
     end: type<void>(),
   },
   queries: { log: { output: type<readonly string[]>() } },
@@ -58,6 +59,12 @@ const holder = implement(Holder, {
       const start = () => ctx.children.start(Tree, 'same', { depth: 0, width: 0, waitMs: 50 })
       ctx.state.log.push(...(await Promise.all([why(start().result()), why(start().result())])))
     },
+    async call_off(ctx) {
+      const child = ctx.children.start(Tree, 'late', { depth: 0, width: 0, waitMs: 3_600_000 })
+      await ctx.sleep(10)
+      child.cancel('no time')
+      ctx.state.log.push(await why(child.result()))
+    },
     end: (ctx) => ctx.complete(),
   },
   queries: { log: (state) => state.log },
@@ -85,6 +92,24 @@ async function statusOf(world: EngineWorld, type: string, id: string): Promise<s
 }
 
 describe('children', () => {
+  it('may be asked to cancel by their parent, which gets to know what came of it', async () => {
+    const world = new EngineWorld()
+    await world.start(life)
+    world.send('holder', 'h', 'signal', 'call_off')
+    await world.settled()
+    await world.crash()
+    await world.start(life)
+    await world.clock.advance(20)
+    await world.settled()
+    expect(await world.ask({ op: 'query', key: keyOf('holder', 'h'), name: 'log', minSeq: 0 })).toEqual(['CANCELLED'])
+    expect(await resultOf(world, 'late')).toMatchObject({
+      ok: false,
+      error: { message: 'tree/late was cancelled: no time' },
+    })
+    expect(world.deadLetters).toEqual([])
+    await world.stop()
+  })
+
   it.each([1, 2, 3, 5, 8, 13])('come to the same result with a crash after every %i inputs', async (every) => {
     const world = new EngineWorld()
     await world.start(life)
