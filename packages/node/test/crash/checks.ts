@@ -11,6 +11,9 @@ import { readMsgpack } from './msgpack.ts'
 import type { Producer, SentOp } from './producer.ts'
 
 /** What one node says of one instance. */
+/** Of inputs that come behind the end of an instance, or that it ended without receiving. */
+const LATE_CODES: ReadonlySet<string> = new Set(['CLOSED', 'NOT_FOUND', 'UNRECEIVED'])
+
 export interface Seen {
   readonly description: Description
   readonly state: unknown
@@ -163,7 +166,7 @@ export class Checks {
       this.#count('deadLetters')
       if (!seen.has(name)) this.#find(`seq ${input.seq} (${code}) is not among the dead letters as ${name}`)
       const op = producer.sent.get(input.id ?? '')
-      const isLate = op?.key.startsWith('steps.') === true && (code === 'CLOSED' || code === 'NOT_FOUND')
+      const isLate = op?.key.startsWith('steps.') === true && LATE_CODES.has(code)
       if (input.key !== undefined && op?.isPoison !== true && !isLate)
         this.#find(`the dead letter ${name} (${code}) is an input that ought to be applied`)
     }
