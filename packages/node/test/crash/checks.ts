@@ -11,9 +11,6 @@ import { readMsgpack } from './msgpack.ts'
 import type { Producer, SentOp } from './producer.ts'
 
 /** What one node says of one instance. */
-/** Of inputs that come behind the end of an instance, or that it ended without receiving. */
-const LATE_CODES: ReadonlySet<string> = new Set(['CLOSED', 'NOT_FOUND', 'UNRECEIVED'])
-
 export interface Seen {
   readonly description: Description
   readonly state: unknown
@@ -26,6 +23,8 @@ export interface Attempt {
 }
 
 const FINDINGS_MAX = 12
+/** Of inputs that come behind the end of an instance, or that it ended without receiving. */
+const LATE_CODES: ReadonlySet<string> = new Set(['CLOSED', 'NOT_FOUND', 'UNRECEIVED'])
 
 export class Checks {
   readonly findings: string[] = []

@@ -4,18 +4,7 @@ import { type Input, quote, type TerminatePayload } from '../protocol/index.ts'
 import { isParentLink } from './children.ts'
 import type { Instance } from './instance.ts'
 import { payloadOf } from './payload-of.ts'
-
-/** Characters of a reason: it becomes part of the outcome. */
-const REASON_CHARS_MAX = 500
-
-/** @throws INVALID_PAYLOAD */
-export function checkReason(reason: unknown): asserts reason is string {
-  if (typeof reason !== 'string' || reason.length > REASON_CHARS_MAX)
-    throw new CarillonError(
-      'INVALID_PAYLOAD',
-      `the reason ${quote(reason)} is not a text of at most ${REASON_CHARS_MAX} characters: shorten it`,
-    )
-}
+import { checkReason } from './reason.ts'
 
 /** @throws INVALID_PAYLOAD */
 export function parseEnding(instance: Instance, input: Input): TerminatePayload {
