@@ -9,6 +9,7 @@ import { type EffectId, isEffectId } from '../core/index.ts'
 import { CarillonError } from '../errors.ts'
 import {
   decodeEncoded,
+  encodeThrough,
   encodeToken,
   encodeValue,
   HEADERS,
@@ -37,10 +38,7 @@ export function encodeCall(
   codecs: PayloadCodecs | undefined,
 ): CallMessage {
   const [type = ''] = key.split('.')
-  const { bytes: payload, encoding } = codecs?.encode(input, 'msgpack', placeOfCall(key, name)) ?? {
-    bytes: input,
-    encoding: 'msgpack',
-  }
+  const { bytes: payload, encoding } = encodeThrough(codecs, input, placeOfCall(key, name))
   const headers: Record<string, string> = {
     [HEADERS.call]: callId(key, id),
     [HEADERS.natsId]: callId(key, id),

@@ -18,7 +18,7 @@ import {
   PAYLOAD_BYTES_MAX,
   quote,
 } from '../protocol/index.ts'
-import { checkResult, checkUnasked } from './check-result.ts'
+import { takeAsked } from './check-result.ts'
 import { type Effect, type EffectId, isEffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { INSTANCE_LIMITS } from './instance-data.ts'
@@ -81,13 +81,7 @@ export function stepAnswer(instance: Instance, input: Input): void {
   const parsed = parsePayload(() => parseResult(payloadOf(instance, input)))
   if (!parsed.ok) return ignoreMalformed(instance, input, parsed.error)
   const { effect, outcome } = parsed.value
-  const asked = instance.data.calls.get(effect)
-  if (asked === undefined) {
-    checkUnasked(instance, input, effect)
-    return instance.emit({ kind: 'ignored', input })
-  }
-  checkResult(instance, input, effect, asked)
-  instance.data.calls.delete(effect)
+  if (takeAsked(instance, input, effect, instance.data.calls, (name) => name) === undefined) return
   instance.settleWait(effect, outcome, 'UPDATE_FAILED')
 }
 

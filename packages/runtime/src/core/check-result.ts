@@ -7,16 +7,38 @@ import type { Input } from '../protocol/index.ts'
 import type { EffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 
-/** @param asked the name of what the code waits for by this effect. @throws NONDETERMINISTIC when the result is of another. */
-export function checkResult({ type, id }: Instance, { seq, kind, name }: Input, effect: EffectId, asked: string): void {
+/**
+ * Takes what waits for a result out of those of its kind that are open. Where nothing does, the input is ignored, and undefined is given.
+ *
+ * @param nameOf the name that the result of it must have. @throws NONDETERMINISTIC when it has another, or something else waits by that effect.
+ */
+export function takeAsked<Asked>(
+  instance: Instance,
+  input: Input,
+  effect: EffectId,
+  open: Map<EffectId, Asked>,
+  nameOf: (asked: Asked) => string,
+): Asked | undefined {
+  const asked = open.get(effect)
+  if (asked === undefined) {
+    checkUnasked(instance, input, effect)
+    instance.emit({ kind: 'ignored', input })
+    return undefined
+  }
+  checkResult(instance, input, effect, nameOf(asked))
+  open.delete(effect)
+  return asked
+}
+
+function checkResult({ type, id }: Instance, { seq, kind, name }: Input, effect: EffectId, asked: string): void {
   if (asked === name) return
   throw changed(
     `the input at seq ${seq} is the ${what(kind)} ${name}, but the code of ${type}/${id} asks for ${asked} as ${effect}`,
   )
 }
 
-/** For a result that nothing of its kind waits for. @throws NONDETERMINISTIC when something else waits by that effect. */
-export function checkUnasked({ type, id, data }: Instance, { seq, kind, name }: Input, effect: EffectId): void {
+/** For a result that nothing of its kind waits for. */
+function checkUnasked({ type, id, data }: Instance, { seq, kind, name }: Input, effect: EffectId): void {
   const other = [
     [data.activities, 'an activity'],
     [data.sleeps, 'a sleep'],

@@ -4,9 +4,8 @@
  * A letter says what it is; the forms hold no `/` and nothing above `z`.
  */
 import type { AttributeValue } from '../contract/attributes.ts'
+import { escapeText, unescapeText } from '../protocol/index.ts'
 
-const utf8 = new TextEncoder()
-const utf8Strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const PLAIN = /^[A-Za-z0-9_-]*$/
 const SIGN = 1n << 63n
 const ALL_BITS = (1n << 64n) - 1n
@@ -31,31 +30,13 @@ export function valueOfKey(key: string): AttributeValue {
     case 'b':
       return rest === '1'
     default:
-      return unescapeText(rest)
+      return PLAIN.test(rest) ? rest : unescapeText(rest)
   }
 }
 
-/** Bytes other than letters, digits, `_` and `-` become `=XX`, as in tokens; other than a token it may be empty, and holds any text. */
+/** Escaped as tokens are; other than a token it may be empty, and holds any text. */
 function textKey(text: string): string {
-  if (PLAIN.test(text)) return `t${text}`
-  let out = 't'
-  for (const byte of utf8.encode(text)) {
-    const char = String.fromCharCode(byte)
-    out += PLAIN.test(char) ? char : `=${byte.toString(16).toUpperCase().padStart(2, '0')}`
-  }
-  return out
-}
-
-function unescapeText(text: string): string {
-  if (PLAIN.test(text)) return text
-  const bytes: number[] = []
-  for (let i = 0; i < text.length; i++) {
-    if (text[i] === '=') {
-      bytes.push(Number.parseInt(text.slice(i + 1, i + 3), 16))
-      i += 2
-    } else bytes.push(text.charCodeAt(i))
-  }
-  return utf8Strict.decode(Uint8Array.from(bytes))
+  return `t${PLAIN.test(text) ? text : escapeText(text)}`
 }
 
 const bits = new DataView(new ArrayBuffer(8))

@@ -1,8 +1,8 @@
-/** Why an instance is asked to end. */
+/** Why an instance is paused, or asked to end. */
 import { CarillonError } from '../errors.ts'
 import { quote } from '../protocol/index.ts'
 
-/** Characters of a reason: it becomes part of the outcome. */
+/** Characters of a reason: it is kept and shown, and becomes part of an outcome. */
 const REASON_CHARS_MAX = 500
 
 /** @throws INVALID_PAYLOAD */

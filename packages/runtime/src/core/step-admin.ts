@@ -7,12 +7,11 @@ import { type Input, type PausePayload, quote, type SeqPayload } from '../protoc
 import type { Instance } from './instance.ts'
 import { parsePayload } from './parse-payload.ts'
 import { payloadOf } from './payload-of.ts'
+import { checkReason } from './reason.ts'
 import { unknownName } from './step-signal.ts'
 import { notRunning, stepTerminate } from './step-terminate.ts'
 
 const COMMANDS = ['pause', 'resume', 'retry', 'skip', 'terminate']
-/** Characters of a reason: it is kept and shown. */
-const REASON_CHARS_MAX = 500
 
 export function stepAdmin(instance: Instance, input: Input): void {
   switch (input.name) {
@@ -51,11 +50,8 @@ export function parsePause(instance: Instance, input: Input): PausePayload {
   const value = payloadOf(instance, input)
   const { reason } = (value ?? {}) as { readonly reason?: unknown }
   if (reason === undefined) return {}
-  if (typeof reason === 'string' && reason.length <= REASON_CHARS_MAX) return { reason }
-  throw new CarillonError(
-    'INVALID_PAYLOAD',
-    `the reason of a pause is ${quote(reason)}, not a text of at most ${REASON_CHARS_MAX} characters`,
-  )
+  checkReason(reason)
+  return { reason }
 }
 
 function stepNothing(instance: Instance, input: Input, name: 'retry' | 'skip'): void {

@@ -1,6 +1,6 @@
 /** Results of children. Deduplicated by the effect that started the child, which is open once. */
 import { type Input, parseKey } from '../protocol/index.ts'
-import { checkResult, checkUnasked } from './check-result.ts'
+import { takeAsked } from './check-result.ts'
 import type { Instance } from './instance.ts'
 import { parsePayload } from './parse-payload.ts'
 import { payloadOf } from './payload-of.ts'
@@ -11,13 +11,7 @@ export function stepChild(instance: Instance, input: Input): void {
   const parsed = parsePayload(() => parseResult(payloadOf(instance, input)))
   if (!parsed.ok) return ignoreMalformed(instance, input, parsed.error)
   const { effect, outcome } = parsed.value
-  const child = instance.data.children.get(effect)
-  if (child === undefined) {
-    checkUnasked(instance, input, effect)
-    return instance.emit({ kind: 'ignored', input })
-  }
-  checkResult(instance, input, effect, parseKey(child.key).type)
-  instance.data.children.delete(effect)
+  if (takeAsked(instance, input, effect, instance.data.children, ({ key }) => parseKey(key).type) === undefined) return
   const live = instance.liveChildren.get(effect)
   if (live !== undefined) live.outcome = outcome
   instance.liveChildren.delete(effect)

@@ -1,7 +1,7 @@
 /** Results of activities. Deduplicated by their effect, which is open once. */
 import { CarillonError, type ErrorData } from '../errors.ts'
 import type { ActivityPayload, Input } from '../protocol/index.ts'
-import { checkResult, checkUnasked } from './check-result.ts'
+import { takeAsked } from './check-result.ts'
 import { type EffectId, isEffectId } from './effect.ts'
 import type { Instance } from './instance.ts'
 import { parsePayload } from './parse-payload.ts'
@@ -14,13 +14,7 @@ export function stepActivity(instance: Instance, input: Input): void {
   const { effect: id, outcome } = parsed.value
   // Done also where nobody waits: a rolled-back turn may have left it pending.
   instance.emit({ kind: 'activity-done', id })
-  const asked = instance.data.activities.get(id)
-  if (asked === undefined) {
-    checkUnasked(instance, input, id)
-    return instance.emit({ kind: 'ignored', input })
-  }
-  checkResult(instance, input, id, asked)
-  instance.data.activities.delete(id)
+  if (takeAsked(instance, input, id, instance.data.activities, (name) => name) === undefined) return
   instance.settleWait(id, outcome)
 }
 

@@ -7,6 +7,7 @@
  * 3. A token holds `[A-Za-z0-9_=-]` only, so that it is safe in a subject, a KV key, a file name, a log line and a metric label.
  */
 import { CarillonError } from '../errors.ts'
+import { escapeText, unescapeText } from './escape.ts'
 import { ID_BYTES_MAX, INPUT_ID_BYTES_MAX, NAMESPACE_BYTES_MAX } from './limits.ts'
 
 declare const token: unique symbol
@@ -19,8 +20,6 @@ const TOKEN = /^(?:[A-Za-z0-9_-]|=[0-9A-F]{2})+$/
 // eslint-disable-next-line no-control-regex -- control characters are exactly what is refused here
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
 const utf8 = new TextEncoder()
-const utf8Strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-const HEX = Array.from({ length: 256 }, (_, byte) => `=${byte.toString(16).toUpperCase().padStart(2, '0')}`)
 
 /**
  * Encodes an id to one subject token: letters, digits, `_` and `-` stay, every other byte of its UTF-8 becomes `=XX` (upper-case hex).
@@ -31,9 +30,7 @@ const HEX = Array.from({ length: 256 }, (_, byte) => `=${byte.toString(16).toUpp
 export function encodeToken(id: string, what = 'id'): Token {
   if (PLAIN.test(id)) return id as Token
   checkId(id, what, ID_BYTES_MAX)
-  let out = ''
-  for (const byte of utf8.encode(id)) out += isPlain(byte) ? String.fromCharCode(byte) : HEX[byte]
-  return out as Token
+  return escapeText(id) as Token
 }
 
 /**
@@ -93,28 +90,11 @@ function checkId(id: string, what: string, bytesMax: number): string {
 
 function unescapeToken(text: string): string | undefined {
   if (!TOKEN.test(text) || text.length > ID_BYTES_MAX * 3) return undefined
-  const bytes: number[] = []
-  for (let i = 0; i < text.length; i++) {
-    if (text[i] === '=') {
-      bytes.push(Number.parseInt(text.slice(i + 1, i + 3), 16))
-      i += 2
-    } else bytes.push(text.charCodeAt(i))
-  }
   try {
-    return utf8Strict.decode(Uint8Array.from(bytes))
+    return unescapeText(text)
   } catch {
     return undefined
   }
-}
-
-function isPlain(byte: number): boolean {
-  return (
-    (byte >= 0x30 && byte <= 0x39) ||
-    (byte >= 0x41 && byte <= 0x5a) ||
-    (byte >= 0x61 && byte <= 0x7a) ||
-    byte === 0x5f ||
-    byte === 0x2d
-  )
 }
 
 /** Quotes a value for an error message: JSON, cut at 60 characters, so that it is safe in a log line. */
