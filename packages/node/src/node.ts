@@ -1,5 +1,5 @@
 /** The composition root of a node: connects, opens the data, and runs an engine over all partitions. */
-import { openConnection, Deadline, JetStreamControls } from '@carillon/client'
+import { openConnection, Deadline } from '@carillon/client'
 import {
   type ActivityImplementations,
   CarillonError,
@@ -7,26 +7,15 @@ import {
   type Interceptors,
   missingActivities,
 } from '@carillon/runtime'
-import {
-  CodecStore,
-  Engine,
-  type EngineCounts,
-  type EngineLimits,
-  type EngineLoad,
-  type ReachFailpoint,
-} from '@carillon/runtime/engine'
+import type { EngineCounts, EngineLimits, EngineLoad, ReachFailpoint } from '@carillon/runtime/engine'
 import { type Logger, systemClock } from '@carillon/runtime/ports'
 import type { Door, Partition, PayloadCodecs, Subjects } from '@carillon/runtime/protocol'
 import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
 
 import { ActiveNode } from './active-node.ts'
 import { openCluster } from './cluster.ts'
+import { type ComposedHost, composeHost } from './compose-host.ts'
 import { DoorRelay } from './door-relay.ts'
-import { JetStreamLog } from './jetstream-log.ts'
-import type { LmdbStore } from './lmdb-store.ts'
-import { NatsBus } from './nats-bus.ts'
-import { openLmdbStore } from './open-lmdb-store.ts'
-import { identityOf } from './stream-state.ts'
 
 /** What a node runs: implementations of workflow types, and of their activities, and what stands around them. */
 export interface Workflows {
@@ -63,8 +52,6 @@ export interface NodeOptions {
 }
 
 const CONNECT_TIMEOUT_MS = 15_000
-/** Results of activities and timers on their way into the journal get so long when the node closes. */
-const CLOSE_APPENDS_MS = 2000
 const NEVER = new AbortController().signal
 
 /** A running node. */
@@ -83,24 +70,24 @@ export class CarillonNode {
 
   /** Resolves when the journal, as it was at the start, has been applied and effects go out. */
   get caughtUp(): Promise<void> {
-    return this.#parts.engine.caughtUp
+    return this.#parts.host.engine.caughtUp
   }
 
   get counts(): Readonly<EngineCounts> {
-    return this.#parts.engine.counts
+    return this.#parts.host.engine.counts
   }
 
   get residents(): number {
-    return this.#parts.engine.residents
+    return this.#parts.host.engine.residents
   }
 
   get load(): EngineLoad {
-    return this.#parts.engine.load
+    return this.#parts.host.engine.load
   }
 
   /** Inputs of the journal that are not applied yet. Rejects while the journal cannot be asked. */
   async journalUnapplied(): Promise<number> {
-    const { lastSeq } = await this.#parts.log.bounds()
+    const { lastSeq } = await this.#parts.host.log.bounds()
     return Math.max(0, lastSeq - this.load.position)
   }
 
@@ -114,15 +101,10 @@ export class CarillonNode {
 interface NodeParts {
   readonly nc: NatsConnection
   readonly subjects: Subjects
-  readonly log: JetStreamLog
-  readonly store: LmdbStore
-  readonly engine: Engine
+  readonly host: ComposedHost
   /** Where the servers do not rewrite the public door. */
   readonly relay: DoorRelay | undefined
   readonly active: ActiveNode
-  readonly controls: JetStreamControls
-  /** Gives up appends that are under way. */
-  readonly appends: AbortController
 }
 
 /**
@@ -154,55 +136,36 @@ async function compose(
   name: string,
   options: NodeOptions,
 ): Promise<CarillonNode> {
-  const { logger, codecs } = options
+  const { logger } = options
   const { record, subjects } = await openCluster(nc, {
     namespace,
     partitions: options.partitions,
     replicas: options.replicas,
     door: options.door,
   })
-  const appends = new AbortController()
-  const log = new JetStreamLog(nc, subjects, {
-    publisher: { signal: appends.signal },
-    log: (line) => logger.warn({}, line),
-  })
-  const { identity } = await log.bounds()
-  const workQueue = await identityOf(nc, subjects.callStream)
-  const { store } = await openLmdbStore({
-    path: options.dataDir,
-    cluster: { clusterId: record.clusterId, clusterName: namespace, logIdentity: identity },
-    log: logger,
-  })
   let fail: (error: unknown) => void = () => {}
   const failed = new Promise<never>((_, reject) => (fail = reject))
   failed.catch(() => {})
+  const host = await composeHost({
+    ...options,
+    nc,
+    record,
+    subjects,
+    partitions: Array.from({ length: record.partitions }, (_, number) => number as Partition),
+    onFailed: (error) => fail(error),
+  })
   const active = await ActiveNode.acquire(
     { nc, subjects, name, clock: systemClock, logger, onLost: (error) => fail(error) },
     options.signal ?? NEVER,
-  )
-  const controls = await JetStreamControls.open({ nc, subjects, clock: systemClock, logger })
-  const engine = new Engine({
-    subjects,
-    taskSecret: record.clusterId,
-    workQueue,
-    partitions: Array.from({ length: record.partitions }, (_, number) => number as Partition),
-    ...options.workflows,
-    log,
-    store: codecs === undefined ? store : new CodecStore(store, codecs),
-    codecs,
-    bus: new NatsBus(nc),
-    clock: systemClock,
-    controls,
-    logger,
-    onFailed: fail,
-    ...(options.limits === undefined ? {} : { limits: options.limits }),
-    ...(options.reach === undefined ? {} : { reach: options.reach }),
+  ).catch(async (error: unknown) => {
+    await host.close()
+    throw error
   })
   const relay =
     record.door === 'relay' ? new DoorRelay(nc, subjects, { log: (line) => logger.warn({}, line) }) : undefined
-  const parts: NodeParts = { nc, subjects, log, store, engine, relay, active, controls, appends }
+  const parts: NodeParts = { nc, subjects, host, relay, active }
   try {
-    await engine.start()
+    await host.engine.start()
     return new CarillonNode(parts, failed)
   } catch (error) {
     await closeParts(parts)
@@ -210,16 +173,10 @@ async function compose(
   }
 }
 
-async function closeParts({ nc, log, store, engine, relay, active, controls, appends }: NodeParts): Promise<void> {
-  // What is pending stays pending, so a journal that does not answer holds nobody up.
-  const cancel = systemClock.after(CLOSE_APPENDS_MS, () => appends.abort())
+async function closeParts({ nc, host, relay, active }: NodeParts): Promise<void> {
   await relay?.close()
-  await engine.close()
-  await controls.close()
+  await host.close()
   await active.release()
-  await log.close()
-  cancel()
-  await store.close()
   await nc.close()
 }
 

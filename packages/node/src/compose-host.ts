@@ -1,0 +1,96 @@
+/**
+ * Builds what one engine needs over one connection: the journal, the store of a data folder, the controls, and the engine itself. A node has one of them in
+ * its own thread, or one in each of its worker threads; they share nothing.
+ *
+ * Owns: all of it but the connection.
+ */
+import { JetStreamControls } from '@carillon/client'
+import { CodecStore, Engine, type EngineLimits, type ReachFailpoint } from '@carillon/runtime/engine'
+import { type Logger, systemClock } from '@carillon/runtime/ports'
+import type { ClusterRecord, Partition, PayloadCodecs, Subjects } from '@carillon/runtime/protocol'
+import type { NatsConnection } from '@nats-io/transport-node'
+
+import { JetStreamLog } from './jetstream-log.ts'
+import { NatsBus } from './nats-bus.ts'
+import type { Workflows } from './node.ts'
+import { openLmdbStore } from './open-lmdb-store.ts'
+import { identityOf } from './stream-state.ts'
+
+export interface HostOptions {
+  readonly nc: NatsConnection
+  readonly record: ClusterRecord
+  readonly subjects: Subjects
+  /** The folder of this host's snapshots; made when it is missing. */
+  readonly dataDir: string
+  /** Those that it applies from the start. */
+  readonly partitions: readonly Partition[]
+  readonly workflows: Workflows
+  readonly codecs?: PayloadCodecs | undefined
+  readonly limits?: Partial<EngineLimits> | undefined
+  readonly reach?: ReachFailpoint | undefined
+  readonly logger: Logger
+  /** Called once when the engine cannot go on; close the host then. */
+  readonly onFailed: (error: unknown) => void
+}
+
+export interface ComposedHost {
+  readonly engine: Engine
+  readonly log: JetStreamLog
+  /** Finishes what runs, commits, and closes the data; not the connection. */
+  close(): Promise<void>
+}
+
+/** Results of activities and timers on their way into the journal get so long when a host closes. */
+const CLOSE_APPENDS_MS = 2000
+
+/**
+ * Opens the data and makes an engine that has not started yet.
+ *
+ * @throws CarillonError as `openLmdbStore` does.
+ */
+export async function composeHost(options: HostOptions): Promise<ComposedHost> {
+  const { nc, record, subjects, workflows, codecs, logger, limits, reach } = options
+  const appends = new AbortController()
+  const log = new JetStreamLog(nc, subjects, {
+    publisher: { signal: appends.signal },
+    log: (line) => logger.warn({}, line),
+  })
+  const { identity } = await log.bounds()
+  const workQueue = await identityOf(nc, subjects.callStream)
+  const { store } = await openLmdbStore({
+    path: options.dataDir,
+    cluster: { clusterId: record.clusterId, clusterName: record.namespace, logIdentity: identity },
+    log: logger,
+  })
+  const controls = await JetStreamControls.open({ nc, subjects, clock: systemClock, logger })
+  const engine = new Engine({
+    subjects,
+    taskSecret: record.clusterId,
+    workQueue,
+    partitions: options.partitions,
+    ...workflows,
+    log,
+    store: codecs === undefined ? store : new CodecStore(store, codecs),
+    codecs,
+    bus: new NatsBus(nc),
+    clock: systemClock,
+    controls,
+    logger,
+    onFailed: options.onFailed,
+    ...(limits === undefined ? {} : { limits }),
+    ...(reach === undefined ? {} : { reach }),
+  })
+  return {
+    engine,
+    log,
+    async close() {
+      // What is pending stays pending, so a journal that does not answer holds nobody up.
+      const cancel = systemClock.after(CLOSE_APPENDS_MS, () => appends.abort())
+      await engine.close()
+      await controls.close()
+      await log.close()
+      cancel()
+      await store.close()
+    },
+  }
+}
