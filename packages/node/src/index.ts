@@ -1,6 +1,7 @@
 export type { JetStreamLogReader } from './log-reader.ts'
 export type { StoreHeader, StoreOwner } from './lmdb-header.ts'
 export { CarillonNode, type NodeOptions, openNode, type Workflows } from './node.ts'
+export type { HostedPartition, HostedRole, PartitionHost } from './cluster/partition-host.ts'
 export { DoorRelay, type DoorRelayOptions } from './door-relay.ts'
 export { JetStreamLog, type JetStreamLogOptions } from './jetstream-log.ts'
 export { LmdbStore } from './lmdb-store.ts'

@@ -201,6 +201,45 @@ export class Subjects {
     return `${this.namespace}.rpc.${partition}`
   }
 
+  /** Where nodes say that they live, and what they host (`NodeBeat`). Core NATS, as all of `<ns>.node`. */
+  get nodeBeat(): string {
+    return `${this.namespace}.node.beat`
+  }
+
+  /** A request to all nodes to beat at once; each answers as it answers a ping. "No responders": there is no node. */
+  get nodeDiscover(): string {
+    return `${this.namespace}.node.discover`
+  }
+
+  /** Answered by one node (`PingAnswer`). "No responders": its process is gone. */
+  nodePing(node: Token): string {
+    return `${this.namespace}.node.ping.${node}`
+  }
+
+  /** What an operator asks of one node (`NodeRequest`). */
+  nodeAsk(node: Token): string {
+    return `${this.namespace}.node.ask.${node}`
+  }
+
+  /** Where the ownership record of a partition (`OwnerRecord`) stands: the subject of its key in the cluster's bucket. */
+  owner(partition: Partition): string {
+    return `$KV.${this.clusterBucket}.owner.${partition}`
+  }
+
+  /** The filter of all ownership records. */
+  get ownerAll(): string {
+    return `$KV.${this.clusterBucket}.owner.*`
+  }
+
+  /** The partition of an ownership record's subject; undefined for any other. */
+  parseOwner(subject: string): Partition | undefined {
+    const prefix = `$KV.${this.clusterBucket}.owner.`
+    if (!subject.startsWith(prefix)) return undefined
+    const number = Number(subject.slice(prefix.length))
+    const isOurs = Number.isInteger(number) && number >= 0 && number < this.#partitions
+    return isOurs && this.owner(number as Partition) === subject ? (number as Partition) : undefined
+  }
+
   /**
    * Parses a journal subject, or returns undefined when it is none of ours: wrong shape, an unknown kind, a token that is not canonical, or a
    * partition that is not the instance's.
