@@ -6,6 +6,13 @@ export { DoorRelay, type DoorRelayOptions } from './door-relay.ts'
 export { JetStreamLog, type JetStreamLogOptions } from './jetstream-log.ts'
 export { LmdbStore } from './lmdb-store.ts'
 export { NatsBus } from './nats-bus.ts'
+export {
+  type NatsCluster,
+  type NatsClusterOptions,
+  type NatsMember,
+  type NatsMemberState,
+  openNatsCluster,
+} from './nats-cluster.ts'
 export { freePort, type NatsProcess, type NatsProcessOptions, openNatsProcess } from './nats-process.ts'
 export { type Cluster, type ClusterOptions, openCluster } from './cluster.ts'
 export { type OpenedLmdbStore, openLmdbStore, type OpenLmdbStoreOptions } from './open-lmdb-store.ts'
