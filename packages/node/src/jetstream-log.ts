@@ -2,7 +2,7 @@
 import { PipelinedPublisher, type PipelinedPublisherOptions } from '@carillon/client'
 import { CarillonError } from '@carillon/runtime'
 import type { AppendOptions, InputLog, LogBounds, ReadOptions } from '@carillon/runtime/ports'
-import { HEADERS, type Partition, type Subjects } from '@carillon/runtime/protocol'
+import { HEADERS, type Subjects } from '@carillon/runtime/protocol'
 import type { NatsConnection } from '@nats-io/transport-node'
 
 import { JetStreamLogReader } from './log-reader.ts'
@@ -66,7 +66,7 @@ export class JetStreamLog implements InputLog {
     return new JetStreamLogReader(this.#nc, {
       ...options,
       stream: this.#subjects.logStream,
-      isOwn: ownership(this.#subjects, options.partitions),
+      subjects: this.#subjects,
       checkIdentity: (identity) => this.#checkIdentity(identity),
       log: this.#options.log,
     })
@@ -108,24 +108,4 @@ function instanceOf(subject: string): string {
     if (at < 0) return subject
   }
   return subject.slice(0, at)
-}
-
-/**
- * Tells which subjects are in some partitions. One that names no partition counts as of partition 0, so that exactly
- * one owner sees it.
- */
-function ownership(subjects: Subjects, partitions: readonly Partition[]): (subject: string) => boolean {
-  const start = `${subjects.namespace}.log.`.length
-  const count = subjects.partitions
-  const own = new Uint8Array(count)
-  for (const partition of partitions) own[partition] = 1
-  return (subject) => {
-    let partition = 0
-    for (let i = start; i < subject.length; i++) {
-      const digit = subject.charCodeAt(i) - 0x30
-      if (digit < 0 || digit > 9) break
-      partition = partition * 10 + digit
-    }
-    return own[partition < count ? partition : 0] === 1
-  }
 }

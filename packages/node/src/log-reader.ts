@@ -13,6 +13,7 @@
  */
 import { CarillonError, codeOf } from '@carillon/runtime'
 import type { LogMessage, LogReader, ReadOptions } from '@carillon/runtime/ports'
+import type { Partition, Subjects } from '@carillon/runtime/protocol'
 import { type StatusWatch, watchStatus } from '@carillon/client'
 import type { Msg, NatsConnection } from '@nats-io/transport-node'
 
@@ -22,8 +23,7 @@ import { checkStart, readBounds, readTimeOf } from './stream-state.ts'
 
 export interface LogReaderOptions extends ReadOptions {
   readonly stream: string
-  /** Whether a message with this subject is for this reader. */
-  readonly isOwn: (subject: string) => boolean
+  readonly subjects: Subjects
   /**
    * The identity that the stream must have; called with the one that was found. @throws JOURNAL_REPLACED when it is
    * another.
@@ -51,6 +51,8 @@ export class JetStreamLogReader implements LogReader {
   readonly #nc: NatsConnection
   readonly #options: LogReaderOptions
   readonly #status: StatusWatch
+  /** By number of partition: 1 where its messages are delivered. */
+  readonly #own: Uint8Array
   readonly #running: Promise<void>
   #session: PullSession | undefined
   #buffer: JetStreamMessage[] = []
@@ -77,6 +79,8 @@ export class JetStreamLogReader implements LogReader {
     this.#options = options
     this.#throughSeq = options.fromSeq - 1
     this.#toldSeq = this.#throughSeq
+    this.#own = new Uint8Array(options.subjects.partitions)
+    for (const partition of options.partitions) this.#own[partition] = 1
     this.#status = watchStatus(nc, ({ type }) => {
       if (type === 'disconnect') this.#onDown()
       else if (type === 'reconnect') this.#onUp()
@@ -91,6 +95,12 @@ export class JetStreamLogReader implements LogReader {
   /** Pull sessions begun so far; more than one means that the reader had to recover. */
   get sessions(): number {
     return this.#sessions
+  }
+
+  setPartitions(partitions: readonly Partition[]): number {
+    this.#own.fill(0)
+    for (const partition of partitions) this.#own[partition] = 1
+    return this.#throughSeq
   }
 
   /** Not to be awaited inside `onMessages`: it waits for that. */
@@ -195,7 +205,7 @@ export class JetStreamLogReader implements LogReader {
     this.#throughSeq = seq
     this.#last.seq = seq
     this.#last.timeMs = info.timeMs
-    if (!this.#options.isOwn(msg.subject)) return this.#tellProgressSoon()
+    if (this.#own[this.#options.subjects.partitionOfSubject(msg.subject)] === 0) return this.#tellProgressSoon()
     const message = new JetStreamMessage(msg, info)
     this.#buffer.push(message)
     this.#bufferBytes += message.payload.length + MESSAGE_OVERHEAD_BYTES

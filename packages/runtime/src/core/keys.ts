@@ -133,6 +133,12 @@ export function effectKey(partition: Partition, effect: EffectId, key: InstanceK
   return `${part(partition)}/${hex(Number(seq), 14)}.${hex(Number(index), 6)}/${key ?? ''}`
 }
 
+/** The sequence of the input that asked for an effect. */
+export function seqOfEffectKey(key: string): number {
+  const from = key.indexOf('/') + 1
+  return Number.parseInt(key.slice(from, key.indexOf('.', from)), 16)
+}
+
 /** Pending effects of a partition in the order of their turns, from behind a key, up to another where that is given. */
 export function effectRange(partition: Partition, after: string | undefined, limit: number, until?: string): Range {
   return {

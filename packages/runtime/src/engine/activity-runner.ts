@@ -129,6 +129,15 @@ export class ActivityRunner {
     return true
   }
 
+  /** Forgets the calls of some instances and aborts those that run: they are run elsewhere now. */
+  release(isReleased: (key: InstanceKey) => boolean): void {
+    for (const [id, running] of this.#calls) {
+      if (!isReleased(running.call.key)) continue
+      this.#calls.delete(id)
+      this.#stop(running, runsElsewhere)
+    }
+  }
+
   /** Aborts all attempts and resolves when none runs. What is pending stays so. */
   async close(): Promise<void> {
     this.#closed = true
@@ -268,6 +277,10 @@ function notWanted(): CarillonError {
 
 function nodeStops(): CarillonError {
   return new CarillonError('CLOSING', 'this node stops: the activity runs again on the next one')
+}
+
+function runsElsewhere(): CarillonError {
+  return new CarillonError('NOT_OWNER', 'another node owns this instance now: the activity runs again there')
 }
 
 function failed(error: ErrorData): Outcome {

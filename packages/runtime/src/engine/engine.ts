@@ -16,11 +16,13 @@ import { withHost, withInterceptors } from '../contract/host.ts'
 import { type Implementation, withTaskSecret } from '../contract/implement.ts'
 import type { Interceptors } from '../contract/interceptors.ts'
 import { type Effect, installGuards, parseInput, parseSendId } from '../core/index.ts'
+import { CarillonError } from '../errors.ts'
 import type {
   Bus,
   Clock,
   Controls,
   InputLog,
+  LogBounds,
   Logger,
   LogMessage,
   LogReader,
@@ -43,9 +45,11 @@ import {
   typeTokenOf,
 } from '../protocol/index.ts'
 import { ActivityRunner } from './activity-runner.ts'
+import { CatchUp } from './catch-up.ts'
 import { EngineAppends } from './engine-appends.ts'
 import { ENGINE_LIMITS, type EngineLimits } from './engine-limits.ts'
 import { rememberCodecs } from './encoded-store.ts'
+import { Hosted, type HostedPartition, type HostedRole } from './hosted.ts'
 import { checkJournal, rememberJournal } from './journal-check.ts'
 import { ListService } from './list-service.ts'
 import { Mutex } from './mutex.ts'
@@ -55,7 +59,7 @@ import { OutgoingCalls } from './outgoing-calls.ts'
 import { encodeReply } from './outgoing-payload.ts'
 import { OutgoingSends } from './outgoing-sends.ts'
 import type { DeadLetter, OutgoingSend, PendingEffect } from './pending-effect.ts'
-import { PendingEffects } from './pending-effects.ts'
+import type { PendingEffects } from './pending-effects.ts'
 import { RpcService } from './rpc-service.ts'
 import { answerThroughCodecs } from './sealed-rpc.ts'
 import { TimerService } from './timer-service.ts'
@@ -69,10 +73,20 @@ const COMMIT_SOONEST_MS = 5
 const GO_ON_INPUTS = 64
 /** Turns between two looks at the clock. */
 const TURNS_PER_LOOK = 16
+/** Whose instances that wait for the host alone go on. Those on the way to their place wait until they are there. */
+const GOES_ON: Readonly<Record<HostedRole, boolean>> = {
+  'catching-up': false,
+  standby: true,
+  promoting: false,
+  owner: true,
+}
 
 export interface EngineOptions {
   readonly subjects: Subjects
+  /** Its own from the start, for as long as it runs. Others come by `follow` and `promote`. */
   readonly partitions: readonly PartitionNumber[]
+  /** Brings what is stored of a partition to where the journal can be read from, before it is followed. */
+  readonly restore?: (partition: PartitionNumber, bounds: LogBounds) => Promise<void>
   /** The cluster's own: what the tokens of tasks are made with. */
   readonly taskSecret?: string
   /** The identity of the work queue of remote workers. Undefined: activities with a queue run in this process like all others, as in tests. */
@@ -126,10 +140,11 @@ export class Engine {
   readonly #limits: EngineLimits
   readonly #reach: ReachFailpoint
   readonly #turns: Mutex
-  readonly #partitions = new Map<PartitionNumber, Partition>()
-  readonly #pending = new Map<PartitionNumber, PendingEffects>()
-  /** Apart from the others, so that activities that wait hold back no signal. */
-  readonly #pendingSends = new Map<PartitionNumber, PendingEffects>()
+  readonly #implementations: ReadonlyMap<string, Implementation>
+  readonly #hosted = new Map<PartitionNumber, Hosted>()
+  /** Those that are being added, by the promise of `follow`. */
+  readonly #following = new Map<PartitionNumber, Promise<void>>()
+  readonly #catchUp: CatchUp
   readonly #sends: OutgoingSends
   readonly #calls: OutgoingCalls
   readonly #runner: ActivityRunner
@@ -154,11 +169,7 @@ export class Engine {
   #timerNews: (() => void)[] = []
   #deadInFlight = 0
   #reader: LogReader | undefined
-  #stopServing: (() => Promise<void>)[] = []
   #readSeq = 0
-  #catchUpSeq = 0
-  #muted = true
-  #goingLive = false
   #cancelCommit: (() => void) | undefined
   #commitInMs = 0
   /** Of the timers that the store does not show yet. */
@@ -166,6 +177,8 @@ export class Engine {
   #committing: Promise<void> | undefined
   #positionsSavedMs = 0
   #lagMs = 0
+  /** Some partition is muted. */
+  #hasMuted = true
   #phase: 'new' | 'running' | 'failed' | 'closed' = 'new'
   readonly #caughtUp: Promise<void>
   #reportCaughtUp: () => void = () => {}
@@ -210,20 +223,20 @@ export class Engine {
       identity: options.workQueue,
       store: (queue, call) => this.#appends.call(queue, call),
       onStored: (partition, call, identity) => {
-        this.#partitions.get(partition)?.callQueued(call, identity)
+        this.#hosted.get(partition)?.partition.callQueued(call, identity)
         this.#planCommit()
       },
-      onRoom: () => this.#refill(this.#pending.values()),
+      onRoom: () => this.#refillAll('pending'),
       onFailed: (error) => this.#fail(error),
     })
     this.#sends = new OutgoingSends({
       inFlightMax: this.#limits.sendsInFlightMax,
       bytesInFlightMax: this.#limits.sendBytesInFlightMax,
       store: (partition, send) => this.#storeSend(partition, send),
-      onRoom: () => this.#refillSends(),
+      onRoom: () => this.#refillAll('pendingSends'),
       onFailed: (error) => this.#fail(error),
     })
-    const implementations = new Map(
+    this.#implementations = new Map(
       options.implementations.map((implementation) => [
         encodeToken(implementation.contract.name) as string,
         withHost(
@@ -236,21 +249,18 @@ export class Engine {
       store,
       clock,
       turns: this.#turns,
-      lists: new ListService({ store, implementations }),
+      lists: new ListService({ store, implementations: this.#implementations }),
       save: (partition) => this.#save(partition),
       appliedSeq: () => this.#readSeq,
     })
-    for (const number of options.partitions) {
-      this.#partitions.set(number, new Partition({ number, store, implementations, sink: this.#sinkOf(), codecs }))
-      const of = { partition: number, store }
-      const laneOf = (effect: PendingEffect): unknown =>
-        effect.kind === 'activity' ? (this.#calls.laneOf(effect) ?? this.#runner.laneOf(effect)) : effect.kind
-      this.#pending.set(number, new PendingEffects({ ...of, admit: (effect) => this.#admit(number, effect), laneOf }))
-      this.#pendingSends.set(
-        number,
-        new PendingEffects({ ...of, admit: (effect) => this.#admitSend(number, effect), laneOf: ({ kind }) => kind }),
-      )
-    }
+    this.#catchUp = new CatchUp({
+      log: options.log,
+      between: (task) => this.#turns.run(task),
+      apply: (messages) => this.#applyCatchUp(messages),
+      mainSeq: () => this.#readSeq,
+      extend: () => this.#reader?.setPartitions([...this.#hosted.keys()]) ?? this.#readSeq,
+    })
+    for (const number of options.partitions) void this.#host(number, 'catching-up').promote()
   }
 
   /** Resolves when the journal, as it was at the start, has been applied and effects go out. */
@@ -268,7 +278,7 @@ export class Engine {
   }
 
   get residents(): number {
-    return sum(this.#partitions.values(), (partition) => partition.residents)
+    return sum(this.#partitions, (partition) => partition.residents)
   }
 
   /**
@@ -280,17 +290,17 @@ export class Engine {
     const { log, store, logger } = this.#options
     installGuards()
     const bounds = await log.bounds()
-    const positions = [...this.#partitions.values()].map((partition) => partition.position)
+    const positions = this.#partitions.map((partition) => partition.position)
     checkJournal(store, bounds, positions)
     await rememberCodecs(store, this.#options.codecs)
     await rememberJournal(store, bounds)
     this.#tracing.begin(bounds.identity)
     this.#phase = 'running'
     this.#watchControls()
-    this.#readSeq = Math.min(...positions)
-    this.#catchUpSeq = bounds.lastSeq
+    this.#readSeq = Math.min(bounds.lastSeq, ...positions)
+    for (const hosted of this.#hosted.values()) hosted.goLiveSeq = bounds.lastSeq
     logger.info(
-      { fromSeq: this.#readSeq + 1, toSeq: this.#catchUpSeq, partitions: positions.length },
+      { fromSeq: this.#readSeq + 1, toSeq: bounds.lastSeq, partitions: positions.length },
       'reading the journal',
     )
     this.#reader = log.read({
@@ -299,7 +309,142 @@ export class Engine {
       onMessages: (messages, throughSeq) => this.#turns.run(() => this.#applyAll(messages, throughSeq)),
       onFailed: (error) => this.#fail(error),
     })
-    if (this.#readSeq >= this.#catchUpSeq) this.#background(this.#goLive())
+    const promoted = Promise.all([...this.#hosted.values()].map((hosted) => hosted.promoted))
+    promoted.then(
+      () => this.#reportCaughtUp(),
+      () => undefined,
+    )
+    this.#goLiveWhereDue()
+  }
+
+  /** How the partitions of this engine stand. */
+  hosted(): readonly HostedPartition[] {
+    return [...this.#hosted.values()].map(({ number, role, caughtUpSeq, isAttached, partition }) => ({
+      partition: number,
+      role,
+      appliedSeq: isAttached ? this.#readSeq : caughtUpSeq,
+      effectsDoneSeq: role === 'owner' ? partition.effectsDoneSeq : 0,
+    }))
+  }
+
+  /**
+   * Applies a partition muted from now on. Resolves when it has caught up with the others, or is dropped before. Calling it again is no mistake.
+   *
+   * @throws JOURNAL_BEHIND, JOURNAL_REPLACED when the journal does not continue what the store has of it. The other partitions go on.
+   */
+  follow(partition: PartitionNumber): Promise<void> {
+    const known = this.#following.get(partition)
+    if (known !== undefined) return known
+    if (this.#hosted.has(partition)) return Promise.resolve()
+    const following = this.#follow(partition).finally(() => this.#following.delete(partition))
+    this.#following.set(partition, following)
+    return following
+  }
+
+  /**
+   * Makes a partition that is followed its own: what the journal holds by now is applied, then effects go out and requests are answered. Resolves then.
+   * Calling it again is no mistake.
+   *
+   * @throws NOT_OWNER when it is demoted or dropped meanwhile.
+   */
+  async promote(partition: PartitionNumber): Promise<void> {
+    await this.#following.get(partition)
+    const hosted = this.#hosted.get(partition)
+    if (hosted === undefined)
+      throw new CarillonError('NOT_OWNER', `partition ${partition} is not followed: follow it before it is promoted`)
+    if (hosted.role === 'owner') return
+    if (hosted.promoted !== undefined) return hosted.promoted
+    const promoted = hosted.promote()
+    this.#background(
+      this.#options.log.bounds().then(({ lastSeq }) => {
+        if (hosted.role !== 'promoting') return
+        hosted.goLiveSeq = lastSeq
+        this.#goLiveWhereDue()
+      }),
+    )
+    return promoted
+  }
+
+  /** Nothing of the partition goes out any more; it is applied on, muted. Resolves when that is so, and all of it is in the store. */
+  async demote(partition: PartitionNumber): Promise<void> {
+    const hosted = this.#hosted.get(partition)
+    if (hosted === undefined || (hosted.role !== 'owner' && hosted.role !== 'promoting')) return
+    this.#flush()
+    await this.#turns.run(async () => hosted.becomeStandby())
+    this.#hasMuted = true
+    this.#timers.unwatch(partition)
+    this.#rpc.release(hosted.partition)
+    this.#runner.release((key) => this.#options.subjects.partitionOfKey(key) === partition)
+    const { stopServing } = hosted
+    hosted.stopServing = undefined
+    await stopServing?.()
+    this.#rpc.admit(hosted.partition)
+    await this.#save(hosted.partition)
+  }
+
+  /** Stops to apply a partition. What is stored of it stays. */
+  async drop(partition: PartitionNumber): Promise<void> {
+    const hosted = this.#hosted.get(partition)
+    if (hosted === undefined) return
+    await this.demote(partition)
+    await this.#save(hosted.partition)
+    await this.#turns.run(async () => {
+      this.#catchUp.cancel(hosted)
+      this.#hosted.delete(partition)
+    })
+    this.#reader?.setPartitions([...this.#hosted.keys()])
+    this.#rpc.release(hosted.partition)
+  }
+
+  /** What the owner of a partition said of its effects: see `HostedPartition`. */
+  effectsDone(partition: PartitionNumber, seq: number): void {
+    const hosted = this.#hosted.get(partition)
+    if (hosted === undefined || hosted.role === 'owner') return
+    hosted.partition.forgetEffects(seq)
+    this.#planCommit()
+  }
+
+  async #follow(number: PartitionNumber): Promise<void> {
+    const { log, store, restore } = this.#options
+    const bounds = await log.bounds()
+    await restore?.(number, bounds)
+    const hosted = this.#host(number, 'catching-up')
+    try {
+      checkJournal(store, bounds, [hosted.partition.position])
+      await rememberJournal(store, bounds)
+      const { controls } = this.#options
+      if (controls !== undefined) hosted.partition.hold(controls.current().pausedTypes)
+      await this.#catchUp.add(hosted)
+    } catch (error) {
+      this.#hosted.delete(number)
+      throw error
+    }
+    this.#planGoingOn()
+  }
+
+  #host(number: PartitionNumber, role: HostedRole): Hosted {
+    const { store, codecs } = this.#options
+    const partition = new Partition({
+      number,
+      store,
+      implementations: this.#implementations,
+      sink: this.#sinkOf(),
+      codecs,
+    })
+    const hosted = new Hosted(partition, role, {
+      store,
+      admit: (effect) => this.#admit(number, effect),
+      admitSend: (effect) => this.#admitSend(number, effect),
+      laneOf: (effect) =>
+        effect.kind === 'activity' ? (this.#calls.laneOf(effect) ?? this.#runner.laneOf(effect)) : effect.kind,
+    })
+    this.#hosted.set(number, hosted)
+    this.#hasMuted = true
+    return hosted
+  }
+
+  get #partitions(): readonly Partition[] {
+    return [...this.#hosted.values()].map(({ partition }) => partition)
   }
 
   /** Finishes the turns that run, commits, and resolves when nothing is left running. Pending effects stay pending. */
@@ -309,8 +454,9 @@ export class Engine {
     this.#phase = 'closed'
     this.#unwatchControls()
     await this.#reader?.close()
+    await this.#catchUp.close()
     this.#rpc.close()
-    await Promise.all(this.#stopServing.map((stop) => stop()))
+    await Promise.all([...this.#hosted.values()].map(({ stopServing }) => stopServing?.()))
     await this.#timers.close()
     await this.#runner.close()
     await this.#sends.close()
@@ -324,61 +470,91 @@ export class Engine {
 
   async #applyAll(messages: readonly LogMessage[], throughSeq: number): Promise<void> {
     const { clock } = this.#options
+    await this.#applyEach(messages, (message) => (this.#readSeq = message.seq))
+    // What is behind the last message is of other partitions.
+    this.#readSeq = throughSeq
+    const last = messages.at(-1)
+    if (last !== undefined) this.#lagMs = Math.max(0, clock.nowMs() - last.timeMs)
+    this.#rpc.progressed()
+    this.#planCommit()
+    this.#planGoingOn()
+    this.#goLiveWhereDue()
+  }
+
+  async #applyCatchUp(messages: readonly LogMessage[]): Promise<void> {
+    await this.#applyEach(messages, () => undefined, true)
+    this.#planCommit()
+  }
+
+  /** Applies in slices, so that I/O gets its turn in between. */
+  async #applyEach(
+    messages: readonly LogMessage[],
+    applied: (message: LogMessage) => void,
+    isCatchUp = false,
+  ): Promise<void> {
+    const { clock } = this.#options
     const beganMs = performance.now()
     let sliceEndMs = beganMs + this.#limits.sliceMs
     let turns = 0
     for (const message of messages) {
       if (this.#phase !== 'running') return
-      const applied = this.#applyOne(message)
-      if (applied !== undefined) await applied
-      this.#readSeq = message.seq
+      const turn = this.#applyOne(message, isCatchUp)
+      if (turn !== undefined) await turn
+      applied(message)
       this.#reach('after-apply')
       if (++turns % TURNS_PER_LOOK !== 0 || performance.now() < sliceEndMs) continue
       this.#flush()
       await clock.yield()
       sliceEndMs = performance.now() + this.#limits.sliceMs
     }
-    // What is behind the last message is of other partitions.
-    this.#readSeq = throughSeq
     this.counts.turnMs += performance.now() - beganMs
-    const last = messages.at(-1)
-    if (last !== undefined) this.#lagMs = Math.max(0, clock.nowMs() - last.timeMs)
     this.#flush()
-    this.#rpc.progressed()
-    this.#planCommit()
-    this.#planGoingOn()
-    if (this.#muted && this.#readSeq >= this.#catchUpSeq) this.#background(this.#goLive())
   }
 
-  #applyOne(message: LogMessage): void | Promise<void> {
-    const parsed = parseInput(this.#options.subjects, message)
-    if (this.#muted) this.#noteSent(parsed)
-    const partition = this.#partitions.get(parsed.kind === 'malformed' ? this.#strayPartition() : parsed.partition)
-    return partition?.apply(message.seq, message.subject, parsed, () => rawInput(message))
+  #applyOne(message: LogMessage, isCatchUp: boolean): void | Promise<void> {
+    const { subjects } = this.#options
+    const parsed = parseInput(subjects, message)
+    if (this.#hasMuted) this.#noteSent(parsed)
+    const number = parsed.kind === 'malformed' ? subjects.partitionOfSubject(message.subject) : parsed.partition
+    const hosted = this.#hosted.get(number)
+    // Of one that catches up, the main reader's messages come too early.
+    if (hosted === undefined || (isCatchUp ? hosted.isAttached || !hosted.isJoined : !hosted.isAttached))
+      return undefined
+    return hosted.partition.apply(message.seq, message.subject, parsed, () => rawInput(message))
   }
 
-  /** Messages that name no instance belong to the lowest partition of whoever reads them. */
-  #strayPartition(): PartitionNumber {
-    return this.#options.partitions[0] as PartitionNumber
+  /** Those that have been promoted, and for which the journal has been applied far enough (invariant 3). */
+  #goLiveWhereDue(): void {
+    if (!this.#hasMuted) return
+    const due = [...this.#hosted.values()].filter(
+      ({ role, isGoingLive, goLiveSeq }) => role === 'promoting' && !isGoingLive && this.#readSeq >= goLiveSeq,
+    )
+    if (due.length > 0) this.#background(this.#goLive(due))
   }
 
-  /** The end of catching up (invariant 3). */
-  async #goLive(): Promise<void> {
-    if (this.#goingLive) return
-    this.#goingLive = true
+  async #goLive(due: readonly Hosted[]): Promise<void> {
+    for (const hosted of due) hosted.isGoingLive = true
     await this.#commitNow()
     if (this.#phase !== 'running') return
     const { subjects, bus, logger } = this.#options
-    for (const [number, partition] of this.#partitions) {
-      this.#timers.watch(number)
-      this.#stopServing.push(bus.serve(subjects.rpc(number), (payload) => this.#answer(partition, payload)))
+    // One may have been demoted while the commit ran.
+    const live = due.filter((hosted) => hosted.isGoingLive && !hosted.isMuted)
+    for (const hosted of live) {
+      this.#timers.watch(hosted.number)
+      hosted.stopServing = bus.serve(subjects.rpc(hosted.number), (payload) => this.#answer(hosted.partition, payload))
+      hosted.becomeOwner()
     }
-    this.#refill(this.#pending.values())
-    this.#refillSends()
-    logger.info({ seq: this.#readSeq }, 'caught up: effects go out')
-    await this.#announcePatches()
-    this.#reportCaughtUp()
+    this.#countMuted()
+    this.#refillAll('pending')
+    this.#refillAll('pendingSends')
+    logger.info({ seq: this.#readSeq, partitions: live.length }, 'caught up: effects go out')
+    await this.#announcePatches(live)
     this.#planGoingOn()
+  }
+
+  /** Looked at for every message. */
+  #countMuted(): void {
+    this.#hasMuted = [...this.#hosted.values()].some(({ isMuted }) => isMuted)
   }
 
   /** Types that are paused are held from before the first turn; a change takes effect between two turns. */
@@ -386,7 +562,7 @@ export class Engine {
     const { controls } = this.#options
     if (controls === undefined) return
     const hold = ({ pausedTypes }: ControlState): void => {
-      for (const partition of this.#partitions.values()) partition.hold(pausedTypes)
+      for (const partition of this.#partitions) partition.hold(pausedTypes)
     }
     hold(controls.current())
     this.#unwatchControls = controls.watch((state) =>
@@ -395,13 +571,13 @@ export class Engine {
   }
 
   #planGoingOn(): void {
-    if (this.#isGoingOn || this.#muted || !this.#hasDue) return
+    if (this.#isGoingOn || !this.#hasDue) return
     this.#isGoingOn = true
     this.#background(this.#goOn().finally(() => (this.#isGoingOn = false)))
   }
 
   get #hasDue(): boolean {
-    for (const partition of this.#partitions.values()) if (partition.hasDue) return true
+    for (const { role, partition } of this.#hosted.values()) if (GOES_ON[role] && partition.hasDue) return true
     return false
   }
 
@@ -418,18 +594,13 @@ export class Engine {
 
   async #goOnSlice(): Promise<void> {
     const endMs = performance.now() + this.#limits.sliceMs
-    for (const partition of this.#partitions.values()) {
+    for (const { role, partition } of this.#hosted.values()) {
+      if (!GOES_ON[role]) continue
       while (partition.hasDue && this.#phase === 'running') {
         await partition.goOn(GO_ON_INPUTS)
         if (performance.now() >= endMs) return
       }
     }
-  }
-
-  /** In one moment with a collect: effects before it are found in the store, those behind it are told. */
-  #unmute(): void {
-    this.#muted = false
-    for (const partition of this.#partitions.values()) partition.unmute()
   }
 
   #flush(): void {
@@ -460,7 +631,7 @@ export class Engine {
     if (this.#phase !== 'running') return
     this.#committing = this.#commit(false).finally(() => (this.#committing = undefined))
     await this.#committing
-    if ([...this.#partitions.values()].some((partition) => partition.isDirty)) this.#planCommit()
+    if (this.#partitions.some((partition) => partition.isDirty)) this.#planCommit()
   }
 
   /** Resolves when what the partition has applied by now is in the store. */
@@ -482,12 +653,11 @@ export class Engine {
       this.counts.commitMs += performance.now() - beganMs
       this.#reach('after-commit')
       this.counts.commits += 1
-      for (const partition of this.#partitions.values()) partition.committed()
+      for (const partition of this.#partitions) partition.committed()
       for (const tell of news) tell()
       await this.#passivate()
-      if (this.#muted) return
-      this.#refill(this.#pending.values())
-      this.#refillSends()
+      this.#refillAll('pending')
+      this.#refillAll('pendingSends')
     } catch (error) {
       this.#fail(error)
     }
@@ -498,12 +668,14 @@ export class Engine {
     const nowMs = this.#options.clock.nowMs()
     const all = last || nowMs - this.#positionsSavedMs >= POSITIONS_EVERY_MS
     if (all) this.#positionsSavedMs = nowMs
-    for (const partition of this.#partitions.values()) {
-      if (!all && !partition.isDirty) continue
-      partition.skipTo(this.#readSeq)
+    for (const hosted of this.#hosted.values()) {
+      const { partition } = hosted
+      if (!all && !partition.isDirty && !hosted.isGoingLive) continue
+      if (hosted.isAttached) partition.skipTo(this.#readSeq)
       await partition.collect(writes)
+      // In one moment: effects before it are found in the store, those behind it are told.
+      if (hosted.isGoingLive && hosted.isMuted) hosted.unmute()
     }
-    if (this.#goingLive && this.#muted) this.#unmute()
     const news = this.#timerNews
     this.#timerNews = []
     this.#soonestTimerMs = Infinity
@@ -516,16 +688,16 @@ export class Engine {
   }
 
   get #residentBytes(): number {
-    return sum(this.#partitions.values(), (partition) => partition.residentBytes)
+    return sum(this.#partitions, (partition) => partition.residentBytes)
   }
 
   /** Between turns (invariant 1): one may be under way for an instance that has just been loaded. */
   async #passivate(): Promise<void> {
     if (!this.#isFull) return
     const { residentsMax, residentBytesMax } = this.#limits
-    const share = this.#partitions.size
+    const share = this.#hosted.size
     await this.#turns.run(async () => {
-      for (const partition of this.#partitions.values()) {
+      for (const partition of this.#partitions) {
         partition.passivate(
           () => partition.residents <= residentsMax / share && partition.residentBytes <= residentBytesMax / share,
         )
@@ -561,8 +733,9 @@ export class Engine {
     return effect.kind !== 'send' || this.#sends.start(partition, effect)
   }
 
-  #refillSends(): void {
-    this.#refill(this.#pendingSends.values())
+  #refillAll(which: 'pending' | 'pendingSends'): void {
+    const all = [...this.#hosted.values()].map((hosted) => hosted[which])
+    this.#refill(all.filter((pending) => pending !== undefined))
   }
 
   /** What had no room may have some now. A long way through the store is gone in steps. */
@@ -577,20 +750,19 @@ export class Engine {
     if (parsed.kind !== 'input' || parsed.input.id === undefined) return
     const sender = parseSendId(parsed.input.id)
     if (sender === undefined) return
-    this.#partitions
-      .get(this.#options.subjects.partitionOfKey(sender.key))
-      ?.sendArrived(sender.key, sender.effect, parsed.key)
+    const hosted = this.#hosted.get(this.#options.subjects.partitionOfKey(sender.key))
+    if (hosted?.isMuted === true) hosted.partition.sendArrived(sender.key, sender.effect, parsed.key)
   }
 
   async #storeSend(partition: PartitionNumber, send: OutgoingSend): Promise<void> {
     await this.#appends.send(send)
-    this.#partitions.get(partition)?.effectDone(send.key, send.id)
+    this.#hosted.get(partition)?.partition.effectDone(send.key, send.id)
     this.#planCommit()
   }
 
   async #storeDeadLetter(partition: PartitionNumber, letter: DeadLetter): Promise<void> {
     await this.#appends.deadLetter(partition, letter)
-    this.#partitions.get(partition)?.effectDone(letter.key, letter.id)
+    this.#hosted.get(partition)?.partition.effectDone(letter.key, letter.id)
     this.#planCommit()
   }
 
@@ -603,14 +775,14 @@ export class Engine {
   }
 
   /** Tells the journal, once, which patches this build has. */
-  async #announcePatches(): Promise<void> {
+  async #announcePatches(live: readonly Hosted[]): Promise<void> {
     const { announces = () => true } = this.#options
-    const appends = [...this.#partitions].flatMap(([number, partition]) =>
+    const appends = live.flatMap(({ number, partition }) =>
       [...partition.missingPatches()]
         .filter(({ patch }) => announces(patch))
         .map(({ type, patch }) => this.#appends.patch(number, type, patch)),
     )
-    const strange = new Set([...this.#partitions.values()].flatMap((partition) => partition.strangePatches()))
+    const strange = new Set(live.flatMap(({ partition }) => partition.strangePatches()))
     if (strange.size > 0)
       this.#options.logger.info(
         { patches: [...strange] },
@@ -622,7 +794,7 @@ export class Engine {
   #sinkOf(): PartitionSink {
     const later = (emit: () => void): void => void this.#outgoing.push(emit)
     return {
-      activity: (partition, call) => later(() => this.#pending.get(partition)?.add(call)),
+      activity: (partition, call) => later(() => this.#hosted.get(partition)?.pending?.add(call)),
       activityDone: (_, key, id) => later(() => this.#letGo(key, id)),
       timer: (partition, key, id, dueMs) => {
         this.#soonestTimerMs = Math.min(this.#soonestTimerMs, dueMs)
@@ -632,8 +804,8 @@ export class Engine {
         })
       },
       timerDone: (partition, key, id) => this.#timerNews.push(() => this.#timers.letGo(partition, callId(key, id))),
-      dead: (partition, letter) => later(() => this.#pending.get(partition)?.add(letter)),
-      send: (partition, send) => later(() => this.#pendingSends.get(partition)?.add(send)),
+      dead: (partition, letter) => later(() => this.#hosted.get(partition)?.pending?.add(letter)),
+      send: (partition, send) => later(() => this.#hosted.get(partition)?.pendingSends?.add(send)),
       reply: (reply) => later(() => this.#options.bus.publish(reply.inbox, encodeReply(this.#options.codecs, reply))),
       log: (key, effect) => later(() => this.#writeLog(key, effect)),
       closed: (key) => later(() => this.#rpc.closed(key)),

@@ -18,6 +18,7 @@ import {
   dueRange,
   type Effect,
   effectKey,
+  effectRange,
   type EffectId,
   instanceOfDueKey,
   isEffectId,
@@ -27,6 +28,7 @@ import {
   positionKey,
   refusedChild,
   replyTo,
+  seqOfEffectKey,
   type Suspension,
   timerKey,
   type TurnResult,
@@ -56,6 +58,14 @@ import { hostNowMs } from './turn-tracing.ts'
 const AT_ONCE_MAX = 500
 /** Rows that are looked at at a time. */
 const DUE_PAGE = 100
+/** Pending effects that are looked at to find the first send or dead letter, and that are forgotten at a time. */
+const DONE_ROWS = 100
+const FORGET_ROWS = 1000
+const LATE_EFFECTS_MAX = 10_000
+/** Replies of the last inputs of a partition that is muted. */
+const UNSAID_REPLIES_MAX = 256
+/** Whoever waits longer for a reply asks for the outcome. */
+const REPLY_MS_MAX = 5000
 
 /** Where a partition's effects go once it is not muted. Calls come in the order of the effects. */
 export interface PartitionSink {
@@ -100,6 +110,17 @@ export class Partition {
   #pendingWrites = new Map<string, Write>()
   #position: number
   #savedPosition: number
+  /** The position that the store shows. */
+  #committedPosition: number
+  /** Of what was pending when it was here, it is not known which input brought it. */
+  #openedSeq: number
+  #effectsDoneSeq = 0
+  /** While muted: sends and dead letters of earlier inputs than the one that brought them, with its sequence. */
+  readonly #lateEffects = new Map<string, number>()
+  /** How far the rows of effects have been looked through for those that are done. */
+  #forgottenKey: string | undefined
+  /** While muted: the replies of the last inputs. */
+  #unsaidReplies: { readonly reply: Effect & { readonly kind: 'reply' }; readonly atMs: number }[] = []
   #muted = true
   #weight = 0
   readonly #standings: Standings
@@ -122,6 +143,8 @@ export class Partition {
     this.#codecs = codecs
     this.#position = readPosition(store, number)
     this.#savedPosition = this.#position
+    this.#committedPosition = this.#position
+    this.#openedSeq = this.#position
     this.#standings = new Standings(
       {
         store,
@@ -156,8 +179,52 @@ export class Partition {
     return this.#weight
   }
 
+  /** Replies of the last moments go out: whoever owned the partition until now may not have given them. */
   unmute(): void {
     this.#muted = false
+    for (const { reply, atMs } of this.#unsaidReplies.splice(0))
+      if (hostNowMs() - atMs <= REPLY_MS_MAX) this.#sink.reply(reply)
+  }
+
+  /** Effects are only recorded from now on. Between two turns. */
+  mute(): void {
+    this.#muted = true
+    this.#openedSeq = this.#position
+    this.#forgottenKey = undefined
+  }
+
+  /** Every send and dead letter of inputs up to here is stored, and none of earlier inputs can come any more but by a command in the journal. */
+  get effectsDoneSeq(): number {
+    if (this.#heldTypes !== undefined || this.hasDue) return this.#effectsDoneSeq
+    let done = this.#committedPosition
+    let rows = 0
+    for (const { key, value } of this.#store.range('effect', effectRange(this.number, undefined, DONE_ROWS))) {
+      rows += 1
+      if (rows < DONE_ROWS && decodePending(value).kind === 'activity') continue
+      done = Math.min(done, seqOfEffectKey(key) - 1)
+      break
+    }
+    this.#effectsDoneSeq = Math.max(this.#effectsDoneSeq, done)
+    return this.#effectsDoneSeq
+  }
+
+  /** While muted: the owner has stored every send and dead letter of inputs up to here. Those that came by a later input are kept. */
+  forgetEffects(throughSeq: number): void {
+    if (!this.#muted || throughSeq < this.#openedSeq) return
+    for (const [key, seq] of this.#lateEffects) if (seq <= throughSeq) this.#lateEffects.delete(key)
+    let last: string | undefined
+    let rows = 0
+    for (const { key, value } of this.#store.range(
+      'effect',
+      effectRange(this.number, this.#forgottenKey, FORGET_ROWS),
+    )) {
+      if (seqOfEffectKey(key) > throughSeq) break
+      rows += 1
+      last = key
+      if (this.#lateEffects.has(key) || decodePending(value).kind === 'activity') continue
+      this.#write({ table: 'effect', key, value: undefined })
+    }
+    this.#forgottenKey = rows === FORGET_ROWS ? last : undefined
   }
 
   /** Moves the position over sequences that hold nothing for this partition. */
@@ -263,6 +330,7 @@ export class Partition {
       if (!resident.exists && resident.isClean) this.#drop(resident)
     }
     this.#collected = []
+    this.#committedPosition = this.#savedPosition
   }
 
   /** Drops instances from memory until `enough`: in the order they came, but those used since the last look get a second chance. Dirty ones stay. */
@@ -435,7 +503,7 @@ export class Partition {
     const { trace } = input
     if (answer !== undefined) this.#send({ ...answer, key, trace })
     else if (input.reply !== undefined)
-      this.#sink.reply(
+      this.#reply(
         replyTo(input.reply, { seq: input.seq, duplicate: false, outcome: { ok: false, error: reason } }, input, key),
       )
     this.#bury(key, { kind: 'dead', id: `${input.seq}.0`, input, reason }, undefined)
@@ -448,11 +516,29 @@ export class Partition {
     this.#write({ table: 'effect', key: effectKey(this.number, letter.id, key), value: encodePending(letter) })
     this.#sink.count('dead')
     if (!this.#muted) this.#sink.dead(this.number, letter)
+    else this.#noteLate(letter.id, letter.key)
   }
 
   #send(send: OutgoingSend): void {
     this.#write({ table: 'effect', key: effectKey(this.number, send.id, send.key), value: encodePending(send) })
     if (!this.#muted) this.#sink.send(this.number, send)
+    else this.#noteLate(send.id, send.key)
+  }
+
+  /** What goes on after its turn has effects with the names of that turn. */
+  #noteLate(id: EffectId, key: InstanceKey | undefined): void {
+    if (Number.parseInt(id, 10) === this.#position) return
+    if (this.#lateEffects.size >= LATE_EFFECTS_MAX) {
+      this.#lateEffects.clear()
+      this.#openedSeq = this.#position
+    }
+    this.#lateEffects.set(effectKey(this.number, id, key), this.#position)
+  }
+
+  #reply(reply: Effect & { readonly kind: 'reply' }): void {
+    if (!this.#muted) return this.#sink.reply(reply)
+    this.#unsaidReplies.push({ reply, atMs: hostNowMs() })
+    if (this.#unsaidReplies.length > UNSAID_REPLIES_MAX) this.#unsaidReplies.splice(0, UNSAID_REPLIES_MAX / 2)
   }
 
   #take(key: InstanceKey, effect: Effect, trace: string | undefined): void {
@@ -492,7 +578,7 @@ export class Partition {
       case 'dead':
         return this.#bury(key, effect, undefined)
       case 'reply':
-        return this.#sink.reply(effect)
+        return this.#reply(effect)
       case 'log':
         if (!this.#muted) this.#sink.log(key, effect)
         return

@@ -55,7 +55,9 @@ export class RpcService {
   readonly #closeWaiters = new Map<InstanceKey, Set<() => void>>()
   /** Whoever waits for the journal to be applied up to a sequence. */
   readonly #seqWaiters = new Map<() => void, number>()
-  readonly #waiting = new Set<() => void>()
+  /** Whoever waits, by what wakes it, and for which partition. */
+  readonly #waiting = new Map<() => void, Partition>()
+  readonly #released = new WeakSet<Partition>()
   #isClosed = false
 
   constructor(options: RpcServiceOptions) {
@@ -74,10 +76,21 @@ export class RpcService {
     for (const [wake, wanted] of this.#seqWaiters) if (wanted <= seq) wake()
   }
 
+  /** Ends the waits at a partition: whoever waited asks its next owner. */
+  release(partition: Partition): void {
+    this.#released.add(partition)
+    for (const [wake, waitsFor] of this.#waiting) if (waitsFor === partition) wake()
+  }
+
+  /** Requests of a partition may wait again. */
+  admit(partition: Partition): void {
+    this.#released.delete(partition)
+  }
+
   /** Ends all waits: whoever waited asks the next owner. */
   close(): void {
     this.#isClosed = true
-    for (const wake of this.#waiting) wake()
+    for (const wake of this.#waiting.keys()) wake()
   }
 
   /** Never rejects: errors are part of the answer. */
@@ -162,7 +175,7 @@ export class RpcService {
     for (;;) {
       const outcome = await this.#options.turns.run(() => outcomeOf(partition, key, id))
       if (outcome !== undefined) return outcome
-      if (!(await this.#pause(deadlineMs)))
+      if (!(await this.#pause(partition, deadlineMs)))
         throw new CarillonError('TIMEOUT', `the input ${quote(id)} is accepted but not handled yet: ask again`)
     }
   }
@@ -175,7 +188,7 @@ export class RpcService {
         async () => (await requireInstance(partition, key)).instance.data.phase,
       )
       if (phase.kind === 'closed') return phase.outcome
-      if (!(await this.#pauseUntilClosed(key, deadlineMs)))
+      if (!(await this.#pauseUntilClosed(partition, key, deadlineMs)))
         throw new CarillonError('TIMEOUT', 'the instance has not closed yet: ask again')
     }
   }
@@ -190,7 +203,7 @@ export class RpcService {
     const deadlineMs = this.#options.clock.nowMs() + Math.min(waitMs, RPC_WAIT_MS_MAX)
     // The position of a partition without inputs of late is behind.
     while (partition.position < seq && this.#options.appliedSeq() < seq) {
-      const waited = await this.#wait(deadlineMs, (wake) => {
+      const waited = await this.#wait(partition, deadlineMs, (wake) => {
         this.#seqWaiters.set(wake, seq)
         return () => this.#seqWaiters.delete(wake)
       })
@@ -203,16 +216,17 @@ export class RpcService {
   }
 
   /** False when the deadline has passed. */
-  #pause(deadlineMs: number): Promise<boolean> {
+  #pause(partition: Partition, deadlineMs: number): Promise<boolean> {
     return this.#wait(
+      partition,
       Math.min(deadlineMs, this.#options.clock.nowMs() + LOOK_AGAIN_MS),
       () => () => undefined,
       deadlineMs,
     )
   }
 
-  #pauseUntilClosed(key: InstanceKey, deadlineMs: number): Promise<boolean> {
-    return this.#wait(deadlineMs, (wake) => {
+  #pauseUntilClosed(partition: Partition, key: InstanceKey, deadlineMs: number): Promise<boolean> {
+    return this.#wait(partition, deadlineMs, (wake) => {
       const waiters = this.#closeWaiters.get(key) ?? new Set()
       this.#closeWaiters.set(key, waiters.add(wake))
       return () => {
@@ -225,19 +239,29 @@ export class RpcService {
   /**
    * Waits until woken or until `untilMs`; false when the deadline has passed already.
    *
-   * @throws CLOSING when the node stops. @throws LIMIT_REACHED when too many wait.
+   * @throws CLOSING when the node stops. @throws NOT_OWNER when another node takes the partition. @throws LIMIT_REACHED when too many wait.
    */
-  async #wait(untilMs: number, listen: (wake: () => void) => () => void, deadlineMs = untilMs): Promise<boolean> {
+  async #wait(
+    partition: Partition,
+    untilMs: number,
+    listen: (wake: () => void) => () => void,
+    deadlineMs = untilMs,
+  ): Promise<boolean> {
     const { clock } = this.#options
     if (clock.nowMs() >= deadlineMs) return false
     if (this.#waiting.size >= WAITING_MAX)
       throw new CarillonError('LIMIT_REACHED', `${WAITING_MAX} requests wait at this node already: ask again later`)
-    if (!this.#isClosed) await this.#untilWoken(untilMs, listen)
+    if (!this.#isClosed && !this.#released.has(partition)) await this.#untilWoken(partition, untilMs, listen)
     if (this.#isClosed) throw new CarillonError('CLOSING', 'this node stops: ask again, the next one answers')
+    if (this.#released.has(partition))
+      throw new CarillonError(
+        'NOT_OWNER',
+        `another node takes partition ${partition.number}: ask again, its new owner answers`,
+      )
     return true
   }
 
-  #untilWoken(untilMs: number, listen: (wake: () => void) => () => void): Promise<void> {
+  #untilWoken(partition: Partition, untilMs: number, listen: (wake: () => void) => () => void): Promise<void> {
     const { clock } = this.#options
     return new Promise((resolve) => {
       const wake = (): void => {
@@ -248,7 +272,7 @@ export class RpcService {
       }
       const forget = listen(wake)
       const cancel = clock.after(untilMs - clock.nowMs(), wake)
-      this.#waiting.add(wake)
+      this.#waiting.set(wake, partition)
     })
   }
 }

@@ -40,6 +40,13 @@ export interface ReadOptions {
 }
 
 export interface LogReader {
+  /**
+   * Changes whose messages are delivered, from those on that have not been looked at.
+   *
+   * @returns the last sequence that has been looked at: messages of added partitions are delivered from behind it, those of removed ones may still come
+   * up to there.
+   */
+  setPartitions(partitions: readonly Partition[]): number
   /** Stops; resolves when no `onMessages` is running any more. */
   close(): Promise<void>
 }

@@ -196,6 +196,20 @@ export class Subjects {
     return `${this.namespace}.dead.malformed`
   }
 
+  /**
+   * The partition that a message of the journal belongs to, whatever its subject is: the number in it, and 0 where it names none. So exactly one owner
+   * sees it.
+   */
+  partitionOfSubject(subject: string): Partition {
+    let partition = 0
+    for (let i = this.#logPrefix.length; i < subject.length; i++) {
+      const digit = subject.charCodeAt(i) - 0x30
+      if (digit < 0 || digit > 9) break
+      partition = partition * 10 + digit
+    }
+    return (partition < this.#partitions ? partition : 0) as Partition
+  }
+
   /** Requests to the owner of a partition: queries, describe, outcomes. Core NATS. */
   rpc(partition: Partition): string {
     return `${this.namespace}.rpc.${partition}`

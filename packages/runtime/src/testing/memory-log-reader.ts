@@ -25,7 +25,7 @@ export class MemoryLogReader implements LogReader {
   readonly #log: ReadableLog
   readonly #options: MemoryLogReaderOptions
   readonly #identity: string
-  readonly #own: ReadonlySet<Partition>
+  #own: ReadonlySet<Partition>
   #nextSeq: number
   /** Told to have been read. */
   #toldSeq: number
@@ -43,6 +43,11 @@ export class MemoryLogReader implements LogReader {
     this.#nextSeq = options.fromSeq
     this.#toldSeq = options.fromSeq - 1
     this.wake()
+  }
+
+  setPartitions(partitions: readonly Partition[]): number {
+    this.#own = new Set(partitions)
+    return this.#nextSeq - 1
   }
 
   /** Looks for messages, later. */
@@ -97,17 +102,9 @@ export class MemoryLogReader implements LogReader {
       message = this.#log.at(this.#nextSeq)
     ) {
       this.#nextSeq += 1
-      if (this.#own.has(this.#partitionOf(message.subject))) batch.push(message)
+      if (this.#own.has(this.#options.subjects.partitionOfSubject(message.subject))) batch.push(message)
     }
     return batch
-  }
-
-  /** A subject that names no partition counts as of partition 0, so that exactly one owner sees it. */
-  #partitionOf(subject: string): Partition {
-    const { namespace, partitions } = this.#options.subjects
-    const digits = /^\d+/.exec(subject.slice(`${namespace}.log.`.length))
-    const partition = digits === null ? 0 : Number(digits[0])
-    return (partition < partitions ? partition : 0) as Partition
   }
 
   #failure(): CarillonError | undefined {
