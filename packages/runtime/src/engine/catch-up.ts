@@ -35,7 +35,7 @@ export class CatchUp {
   #waiting: Waiting[] = []
   #group: Waiting[] = []
   #reader: LogReader | undefined
-  #running: Promise<void> | undefined
+  #isWorking = false
   #isClosed = false
 
   constructor(options: CatchUpOptions) {
@@ -46,9 +46,8 @@ export class CatchUp {
   add(hosted: Hosted): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ hosted, resolve, reject })
-      this.#running ??= Promise.resolve()
-        .then(() => this.#work())
-        .finally(() => (this.#running = undefined))
+      if (!this.#isWorking) queueMicrotask(() => void this.#work())
+      this.#isWorking = true
     })
   }
 
@@ -78,8 +77,12 @@ export class CatchUp {
         await this.#catchUp()
       } catch (error) {
         for (const { reject } of this.#group.splice(0)) reject(error)
+      } finally {
+        await this.#reader?.close()
+        this.#reader = undefined
       }
     }
+    this.#isWorking = false
   }
 
   async #catchUp(): Promise<void> {
@@ -116,9 +119,6 @@ export class CatchUp {
         onMessages,
         onFailed: reject,
       })
-    }).finally(async () => {
-      await this.#reader?.close()
-      this.#reader = undefined
     })
   }
 }

@@ -260,7 +260,7 @@ export class Engine {
       mainSeq: () => this.#readSeq,
       extend: () => this.#reader?.setPartitions([...this.#hosted.keys()]) ?? this.#readSeq,
     })
-    for (const number of options.partitions) void this.#host(number, 'catching-up').promote()
+    for (const number of options.partitions) this.#host(number, 'catching-up').promote()
   }
 
   /** Resolves when the journal, as it was at the start, has been applied and effects go out. */
@@ -309,7 +309,7 @@ export class Engine {
       onMessages: (messages, throughSeq) => this.#turns.run(() => this.#applyAll(messages, throughSeq)),
       onFailed: (error) => this.#fail(error),
     })
-    const promoted = Promise.all([...this.#hosted.values()].map((hosted) => hosted.promoted))
+    const promoted = Promise.all([...this.#hosted.values()].map(async ({ promoted }) => promoted))
     promoted.then(
       () => this.#reportCaughtUp(),
       () => undefined,
@@ -354,7 +354,7 @@ export class Engine {
       throw new CarillonError('NOT_OWNER', `partition ${partition} is not followed: follow it before it is promoted`)
     if (hosted.role === 'owner') return
     if (hosted.promoted !== undefined) return hosted.promoted
-    const promoted = hosted.promote()
+    hosted.promote()
     this.#background(
       this.#options.log.bounds().then(({ lastSeq }) => {
         if (hosted.role !== 'promoting') return
@@ -362,7 +362,7 @@ export class Engine {
         this.#goLiveWhereDue()
       }),
     )
-    return promoted
+    return hosted.promoted
   }
 
   /** Nothing of the partition goes out any more; it is applied on, muted. Resolves when that is so, and all of it is in the store. */
@@ -456,7 +456,7 @@ export class Engine {
     await this.#reader?.close()
     await this.#catchUp.close()
     this.#rpc.close()
-    await Promise.all([...this.#hosted.values()].map(({ stopServing }) => stopServing?.()))
+    await Promise.all([...this.#hosted.values()].map(async ({ stopServing }) => stopServing?.()))
     await this.#timers.close()
     await this.#runner.close()
     await this.#sends.close()

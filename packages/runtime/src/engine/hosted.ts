@@ -85,12 +85,11 @@ export class Hosted {
   }
 
   /** It is to become the owner. */
-  promote(): Promise<void> {
+  promote(): void {
     this.role = 'promoting'
     this.goLiveSeq = Infinity
     this.#promoted = new Promise((resolve, reject) => (this.#settle = { resolve, reject }))
     this.#promoted.catch(() => {})
-    return this.#promoted
   }
 
   /** Effects go out from now on; those that are pending are in the store. */
