@@ -1,5 +1,5 @@
 /** Asks many partitions the same: some at once, because most are nearly empty and one round trip each in turn would add up. */
-import { type CarillonError, hasCode } from '@carillon/runtime'
+import { type CarillonError, hasCode, type ReadFrom } from '@carillon/runtime'
 import type { Partition, RpcRequest } from '@carillon/runtime/protocol'
 
 import { Deadline } from './deadline.ts'
@@ -7,6 +7,8 @@ import { READ_TIMEOUT_MS } from './limits.ts'
 import type { Session } from './session.ts'
 
 export interface MissingOptions {
+  /** Which node of each partition may answer; default as `connect` was told. */
+  readonly from?: ReadFrom | undefined
   /** How long the owners of the partitions may take for an answer; default 15,000. */
   readonly timeoutMs?: number | undefined
   /**
@@ -17,6 +19,8 @@ export interface MissingOptions {
 }
 
 const AT_ONCE = 16
+/** How long a node may hold a request for what it has not come to yet. */
+const HOLD_MS = 2_000
 
 export class AskedPartitions {
   readonly #session: Session
@@ -39,7 +43,7 @@ export class AskedPartitions {
    */
   ask<Answer>(
     partitions: readonly number[],
-    request: (partition: number, index: number) => RpcRequest,
+    request: (partition: number, index: number) => RpcRequest & { readonly op: 'list' | 'count' },
   ): Promise<(Answer | undefined)[]> {
     const { onMissing, timeoutMs = READ_TIMEOUT_MS } = this.#options
     // Where some may be missing, the others get their time all the same.
@@ -49,8 +53,10 @@ export class AskedPartitions {
         partition: partition as Partition,
         what: `${this.#what} of partition ${partition}`,
         deadline,
-        holdMs: 0,
-        request: () => request(partition, index),
+        holdMs: HOLD_MS,
+        request: (waitMs: number) => ({ ...request(partition, index), waitMs }),
+        from: this.#options.from ?? this.#session.readsFrom,
+        isRead: true,
       }
       try {
         return (await this.#session.track(() => this.#session.rpc.call(call))) as Answer

@@ -1,5 +1,5 @@
 /** Connects a producer to a cluster: the composition root of this package. */
-import { CarillonError, type ClientInterceptor } from '@carillon/runtime'
+import { CarillonError, type ClientInterceptor, type ReadFrom } from '@carillon/runtime'
 import { checkNamespace, type PayloadCodecs, quote, Subjects } from '@carillon/runtime/protocol'
 
 import { Carillon } from './carillon.ts'
@@ -23,6 +23,8 @@ export interface ConnectOptions {
   readonly interceptors?: readonly ClientInterceptor[] | undefined
   /** What payloads pass on their way out and in; `createCodecs` of `@carillon/runtime/codecs` makes them. Default: none. */
   readonly codecs?: PayloadCodecs | undefined
+  /** Which node answers queries, `describe`, `list` and `count` that do not say it themselves; default `owner`. */
+  readonly readsFrom?: ReadFrom | undefined
   /** How long to try to reach a server, and to wait for the first node to create the cluster; default 10,000. */
   readonly timeoutMs?: number | undefined
   /** Gives up when aborted, with the signal's reason. */
@@ -53,6 +55,7 @@ export async function connect(options: ConnectOptions): Promise<Carillon> {
       nats.inboxPrefix,
       options.codecs,
       composeInterceptors(options.interceptors),
+      checkReadsFrom(options.readsFrom),
     )
     return new Carillon(session, cluster)
   } catch (error) {
@@ -68,4 +71,9 @@ function checkInboxPrefix(prefix: string | undefined): void {
     'CONFIG_INVALID',
     `the inboxPrefix ${quote(prefix)} is not under _INBOX, where nodes send outcomes: use for example "_INBOX.my-app"`,
   )
+}
+
+function checkReadsFrom(readsFrom: ReadFrom = 'owner'): ReadFrom {
+  if (readsFrom === 'owner' || readsFrom === 'any') return readsFrom
+  throw new CarillonError('CONFIG_INVALID', `readsFrom is ${quote(readsFrom)}: give 'owner' or 'any'`)
 }

@@ -20,7 +20,7 @@ export async function countGroups(
   const filter = toWireFilter(options)
   const asked = new AskedPartitions(session, 'the count', options)
   const { minSeq } = options
-  const request = (after: string | undefined): RpcRequest => ({
+  const request = (after: string | undefined): RpcRequest & { readonly op: 'count' } => ({
     op: 'count',
     ...filter,
     ...(groupBy === undefined ? {} : { groupBy }),

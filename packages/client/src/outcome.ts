@@ -21,8 +21,8 @@ export interface AwaitedOutcome {
 /** Replies come at once or not at all: the node that would have sent it may be gone. */
 const REPLY_MS = 1_000
 /** How long one request for the outcome is held by the node; short, because the reply may still come another way. */
-const HOLD_MS = Math.min(5_000, RPC_WAIT_MS_MAX)
-const ANSWER_MS = 1_500
+const HOLD_MS = Math.min(2_000, RPC_WAIT_MS_MAX)
+const ANSWER_MS = 1_000
 
 /**
  * Waits until the input is applied.

@@ -8,7 +8,7 @@
  */
 import { setMaxListeners } from 'node:events'
 
-import { CarillonError, type ClientInterceptor } from '@carillon/runtime'
+import { CarillonError, type ClientInterceptor, type ReadFrom } from '@carillon/runtime'
 import type { PayloadCodecs, ReplyPayload, Subjects } from '@carillon/runtime/protocol'
 import { jetstream, type JetStreamClient, type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
@@ -34,6 +34,8 @@ export class Session {
   readonly codecs: PayloadCodecs | undefined
   /** Around every call of a handle; undefined for none. */
   readonly intercept: ClientInterceptor | undefined
+  /** Which node answers reads that do not say it themselves. */
+  readonly readsFrom: ReadFrom
   /** Aborted when the client closes: waits end then. */
   readonly closing: AbortSignal
   readonly #nc: NatsConnection
@@ -50,11 +52,13 @@ export class Session {
     inboxPrefix: string | undefined,
     codecs: PayloadCodecs | undefined,
     intercept: ClientInterceptor | undefined,
+    readsFrom: ReadFrom = 'owner',
   ) {
     this.#nc = nc
     this.subjects = subjects
     this.codecs = codecs
     this.intercept = intercept
+    this.readsFrom = readsFrom
     this.targets = new Targets(subjects)
     this.closing = this.#waits.signal
     // Every call that waits listens to it. How many there may be is bounded where they are made, so more than ten are no leak.

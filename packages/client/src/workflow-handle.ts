@@ -43,12 +43,19 @@ import { startedUpdate, valueOf } from './started-update.ts'
 import { formatTarget, payloadSchema, type Target } from './target.ts'
 
 const RESULT_HOLD_MS = 5_000
+/** How long a node may hold a read that it has not come to yet. */
+const READ_HOLD_MS = 2_000
+
+/** How far a node must have come to answer a read, and how long it may take for that. */
+type ReadSince = Pick<RpcRequest & { op: 'query' }, 'minSeq' | 'seen' | 'waitMs'>
 
 /** One instance, as a producer sees it. Inputs that one handle sends are stored in the order of the calls. */
 export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
   readonly #session: Session
   readonly #target: Target
   #lastSeq = 0
+  /** Its reads have seen the instance as of this input of its own. */
+  #seenSeq = 0
 
   /** Made by `Carillon.workflow`. */
   constructor(session: Session, target: Target) {
@@ -66,7 +73,7 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
 
   /** The highest sequence that this handle has seen: its reads see the journal at least up to there. 0 at first. */
   get lastSeq(): number {
-    return this.#lastSeq
+    return Math.max(this.#lastSeq, this.#seenSeq)
   }
 
   /**
@@ -178,8 +185,8 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
   ): Promise<OutputOf<FieldOf<QueryOf<Shape, Name>, 'output'>>> {
     const [input, options = {}] = args as readonly unknown[] as [unknown, ReadOptions?]
     validate(payloadSchema(this.#target, 'query', name), input, `query ${name} of ${this.type}`)
-    const ask = (minSeq: number, payload: unknown) =>
-      ({ op: 'query', key: this.#target.key, name, input: payload, minSeq }) as const
+    const ask = (since: ReadSince, payload: unknown) =>
+      ({ op: 'query', key: this.#target.key, name, input: payload, ...since }) as const
     return (await this.#read({ kind: 'query', name, payload: input }, options, ask)) as OutputOf<
       FieldOf<QueryOf<Shape, Name>, 'output'>
     >
@@ -188,8 +195,8 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
   /** What is known of the instance. Throws as `query`. */
   async describe(options: DescribeOptions = {}): Promise<Description> {
     const { state = false } = options
-    const ask = (minSeq: number) =>
-      ({ op: 'describe', key: this.#target.key, minSeq, ...(state ? { state } : {}) }) as const
+    const ask = (since: ReadSince) =>
+      ({ op: 'describe', key: this.#target.key, ...since, ...(state ? { state } : {}) }) as const
     return (await this.#read({ kind: 'describe', name: '' }, options, ask)) as Description
   }
 
@@ -208,7 +215,8 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
       what: `the result of ${formatTarget(this.#target)}`,
       deadline,
       holdMs: RESULT_HOLD_MS,
-      request: (waitMs: number) => ({ op: 'result', key, minSeq, waitMs }) as const,
+      request: (waitMs: number) => ({ op: 'result', key, ...this.#since(minSeq), waitMs }) as const,
+      saw: (seq: number) => this.#sawInstance(seq),
     }
     const read = (): Promise<unknown> => this.#session.track(() => this.#session.rpc.call(call))
     const outcome = await this.#around({ kind: 'result', name: '', payload: undefined }, read)
@@ -330,13 +338,22 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
   async #read(
     { kind, name, payload }: Pick<ClientCall, 'kind' | 'name'> & { readonly payload?: unknown },
     options: ReadOptions,
-    ask: (minSeq: number, payload: unknown) => RpcRequest,
+    ask: (since: ReadSince, payload: unknown) => RpcRequest,
   ): Promise<unknown> {
     const deadline = new Deadline(options.timeoutMs ?? READ_TIMEOUT_MS)
     const what = `${name === '' ? kind : `${kind} ${name}`} of ${formatTarget(this.#target)}`
     return this.#around({ kind, name, payload }, async (changed) => {
-      const request = ask(await this.#minSeq(options, deadline), changed)
-      const call = { partition: this.#target.partition, what, deadline, holdMs: 0, request: () => request }
+      const minSeq = await this.#minSeq(options, deadline)
+      const call = {
+        partition: this.#target.partition,
+        what,
+        deadline,
+        holdMs: READ_HOLD_MS,
+        request: (waitMs: number) => ask({ ...this.#since(minSeq), waitMs }, changed),
+        from: options.from ?? this.#session.readsFrom,
+        isRead: true,
+        saw: (seq: number) => this.#sawInstance(seq),
+      }
       return this.#session.track(() => this.#session.rpc.call(call))
     })
   }
@@ -359,7 +376,15 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
     return Math.max(this.#lastSeq, minSeq)
   }
 
+  #since(minSeq: number): Omit<ReadSince, 'waitMs'> {
+    return this.#seenSeq === 0 ? { minSeq } : { minSeq, seen: this.#seenSeq }
+  }
+
   #saw(seq: number): void {
     this.#lastSeq = Math.max(this.#lastSeq, seq)
+  }
+
+  #sawInstance(seq: number): void {
+    this.#seenSeq = Math.max(this.#seenSeq, seq)
   }
 }

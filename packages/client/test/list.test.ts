@@ -79,7 +79,13 @@ describe('list', () => {
     fill([])
     expect(await carillon.listPage({ type: 'loyalty', status: 'suspended' })).toEqual({ rows: [], next: undefined })
     expect(cluster.requests).toEqual(
-      Array.from({ length: PARTITIONS }, () => ({ op: 'list', type: 'loyalty', status: 'suspended', limit: 100 })),
+      Array.from({ length: PARTITIONS }, () => ({
+        op: 'list',
+        type: 'loyalty',
+        status: 'suspended',
+        limit: 100,
+        waitMs: 2000,
+      })),
     )
   })
 
@@ -124,6 +130,7 @@ describe('list', () => {
       ],
       minSeq: 4,
       limit: 100,
+      waitMs: 2000,
     })
   })
 

@@ -25,6 +25,10 @@ export interface SeenInput {
 /** What the node does; every part may be left out, and changed in mid-test. */
 export interface Script {
   onRpc?: (request: RpcRequest, partition: number) => unknown
+  /** What nodes answer that are not the owner; until there is one, nobody serves there. */
+  onAny?: Script['onRpc']
+  /** What answers about instances are as of. */
+  seq?: number
   onInput?: (input: SeenInput) => void
 }
 
@@ -34,10 +38,14 @@ export interface ScriptedCluster {
   readonly script: Script
   readonly inputs: SeenInput[]
   readonly requests: RpcRequest[]
+  /** Those of them that were for any node. */
+  readonly asked: RpcRequest[]
   /** Sends an outcome to an inbox. */
   reply(inbox: string | undefined, seq: number, outcome: Outcome, duplicate?: boolean): void
   /** Begins to serve requests; until then nobody does. */
   serve(): Promise<void>
+  /** Begins to serve what is for any node, until what it gives is called. */
+  serveAny(): Promise<() => Promise<void>>
   /** Stops serving. */
   leave(): Promise<void>
   stop(): Promise<void>
@@ -66,6 +74,7 @@ export async function startScriptedCluster(): Promise<ScriptedCluster> {
   const script: Script = {}
   const inputs: SeenInput[] = []
   const requests: RpcRequest[] = []
+  const asked: RpcRequest[] = []
   nc.subscribe(subjects.logAll, {
     callback: (_error, msg) => {
       const input = toSeen(subjects, msg)
@@ -81,12 +90,25 @@ export async function startScriptedCluster(): Promise<ScriptedCluster> {
     script,
     inputs,
     requests,
+    asked,
     reply(inbox, seq, outcome, duplicate = false) {
       if (inbox !== undefined) nc.publish(inbox, encodeValue({ seq, duplicate, outcome }))
     },
     async serve() {
-      serving = nc.subscribe(`${NAMESPACE}.rpc.*`, { callback: (_error, msg) => answer(msg, script, requests) })
+      serving = nc.subscribe(`${NAMESPACE}.rpc.*`, {
+        callback: (_error, msg) => answer(msg, script.onRpc, script.seq, [requests]),
+      })
       await nc.flush()
+    },
+    async serveAny() {
+      const all = nc.subscribe(`${NAMESPACE}.rpc.any.*`, {
+        callback: (_error, msg) => answer(msg, script.onAny, script.seq, [requests, asked]),
+      })
+      await nc.flush()
+      return async () => {
+        all.unsubscribe()
+        await nc.flush()
+      }
     },
     async leave() {
       serving?.unsubscribe()
@@ -135,15 +157,16 @@ function toSeen(subjects: Subjects, msg: Msg): SeenInput {
   }
 }
 
-function answer(msg: Msg, script: Script, requests: RpcRequest[]): void {
+function answer(msg: Msg, onRpc: Script['onRpc'], seq: number | undefined, into: readonly RpcRequest[][]): void {
   const request = decodeValue(msg.data) as RpcRequest
-  requests.push(request)
+  for (const requests of into) requests.push(request)
+  const asOf = seq === undefined ? {} : { seq }
   try {
-    const value = script.onRpc?.(request, Number(msg.subject.split('.').at(-1)))
+    const value = onRpc?.(request, Number(msg.subject.split('.').at(-1)))
     if (value instanceof Promise) return
-    msg.respond(encodeValue(value === undefined ? { ok: true } : { ok: true, value }))
+    msg.respond(encodeValue(value === undefined ? { ok: true, ...asOf } : { ok: true, value, ...asOf }))
   } catch (error) {
-    msg.respond(encodeValue({ ok: false, error: toErrorData(error, 'QUERY_FAILED') }))
+    msg.respond(encodeValue({ ok: false, error: toErrorData(error, 'QUERY_FAILED'), ...asOf }))
   }
 }
 

@@ -291,9 +291,9 @@ describe('reads', () => {
     await handle.query('status', undefined, { minSeq: seq + 5 })
     await handle.describe()
     expect(cluster.requests).toEqual([
-      { op: 'query', key: 'loyalty.own', name: 'status', minSeq: seq },
-      { op: 'query', key: 'loyalty.own', name: 'status', minSeq: seq + 5 },
-      { op: 'describe', key: 'loyalty.own', minSeq: seq },
+      { op: 'query', key: 'loyalty.own', name: 'status', minSeq: seq, waitMs: 2000 },
+      { op: 'query', key: 'loyalty.own', name: 'status', minSeq: seq + 5, waitMs: 2000 },
+      { op: 'describe', key: 'loyalty.own', minSeq: seq, waitMs: 2000 },
     ])
   })
 
@@ -307,9 +307,9 @@ describe('reads', () => {
     await handle.query('status', undefined, { ...read, minSeq: 1 })
     await handle.describe()
     expect(cluster.requests).toEqual([
-      { op: 'query', key: 'loyalty.foreign', name: 'status', minSeq: 0 },
-      { op: 'query', key: 'loyalty.foreign', name: 'status', minSeq: seq },
-      { op: 'describe', key: 'loyalty.foreign', minSeq: seq },
+      { op: 'query', key: 'loyalty.foreign', name: 'status', minSeq: 0, waitMs: 2000 },
+      { op: 'query', key: 'loyalty.foreign', name: 'status', minSeq: seq, waitMs: 2000 },
+      { op: 'describe', key: 'loyalty.foreign', minSeq: seq, waitMs: 2000 },
     ])
   })
 

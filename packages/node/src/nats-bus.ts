@@ -1,6 +1,9 @@
 /** Messages that are not durable, on core NATS. */
 import type { Bus } from '@carillon/runtime/ports'
-import type { Msg, NatsConnection } from '@nats-io/transport-node'
+import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node'
+
+/** A server that does not answer within this holds up no node that stops. */
+const DRAIN_MS_MAX = 1000
 
 export class NatsBus implements Bus {
   readonly #nc: NatsConnection
@@ -14,7 +17,11 @@ export class NatsBus implements Bus {
     if (!this.#nc.isClosed()) this.#nc.publish(subject, payload)
   }
 
-  serve(subject: string, handle: (payload: Uint8Array) => Promise<Uint8Array>): () => Promise<void> {
+  serve(
+    subject: string,
+    handle: (payload: Uint8Array) => Promise<Uint8Array>,
+    { queue }: { readonly queue?: string } = {},
+  ): () => Promise<void> {
     const running = new Set<Promise<void>>()
     const answer = async (message: Msg): Promise<void> => {
       const response = await handle(message.data)
@@ -25,13 +32,22 @@ export class NatsBus implements Bus {
       running.add(tracked)
     }
     const subscription = this.#nc.subscribe(subject, {
+      ...(queue === undefined ? {} : { queue }),
       callback: (error, message) => {
         if (error === null && message.reply !== undefined) track(answer(message))
       },
     })
     return async () => {
-      subscription.unsubscribe()
+      await this.#drain(subscription)
       await Promise.all(running)
     }
+  }
+
+  /** Who asked before the server knew that nobody listens any more would else wait for an answer that never comes. */
+  async #drain(subscription: Subscription): Promise<void> {
+    if (this.#nc.isClosed() || subscription.isClosed()) return
+    const late = new Promise<void>((resolve) => void setTimeout(resolve, DRAIN_MS_MAX).unref())
+    await Promise.race([subscription.drain().catch(() => undefined), late])
+    if (!subscription.isClosed()) subscription.unsubscribe()
   }
 }

@@ -41,7 +41,15 @@ export interface UpdateOptions {
   readonly tracestate?: string | undefined
 }
 
+/**
+ * Which node answers a read: the `owner` of the partition, or `any` that has a copy of it, its hot standbys included. Both see what the reader asks for,
+ * and never less than it has seen before; a standby that has not come so far hands over to the owner.
+ */
+export type ReadFrom = 'owner' | 'any'
+
 export interface ReadOptions {
+  /** Which node may answer; default as `connect` was told: `owner`. `result` is for the owner always. */
+  readonly from?: ReadFrom | undefined
   /** The read sees the journal at least up to this sequence. It always sees what this handle has sent. */
   readonly minSeq?: number | undefined
   /**

@@ -1,4 +1,4 @@
-/** Answers what is asked of a partition's owner: queries, describe, outcomes, results, lists. Nothing here is durable. */
+/** Answers what is asked of a partition: of its owner everything, of any replica reads. Nothing here is durable. */
 import { callId } from '../activity/index.ts'
 import { validate } from '../contract/schema.ts'
 import {
@@ -39,6 +39,23 @@ const WAITING_MAX = 10_000
 /** Inputs that wait, as far as they are counted: each is a row. */
 const COUNT_MAX = 10_000
 
+/** Whom a request is for: the owner of the partition, or any node that follows it. */
+export type RpcSide = 'owner' | 'any'
+
+/** What any replica answers: reads, which may be as of a moment ago. */
+const READS: ReadonlySet<string> = new Set<RpcRequest['op']>(['query', 'describe', 'result', 'list', 'count'])
+
+/** One request under way. */
+interface Asked {
+  readonly partition: Partition
+  readonly side: RpcSide
+  /** What the answer is as of; undefined where it does not matter. */
+  seq: number | undefined
+}
+
+/** A request that reads one instance. */
+type InstanceRead = Pick<RpcRequest & { op: 'query' }, 'key' | 'minSeq' | 'seen' | 'waitMs'>
+
 export interface RpcServiceOptions {
   readonly store: OrderedStore
   readonly clock: Clock
@@ -55,9 +72,10 @@ export class RpcService {
   readonly #closeWaiters = new Map<InstanceKey, Set<() => void>>()
   /** Whoever waits for the journal to be applied up to a sequence. */
   readonly #seqWaiters = new Map<() => void, number>()
-  /** Whoever waits, by what wakes it, and for which partition. */
-  readonly #waiting = new Map<() => void, Partition>()
-  readonly #released = new WeakSet<Partition>()
+  /** Whoever waits, by what wakes it, and for what. */
+  readonly #waiting = new Map<() => void, Asked>()
+  /** What this node serves no more. */
+  readonly #released = { owner: new WeakSet<Partition>(), any: new WeakSet<Partition>() }
   #isClosed = false
 
   constructor(options: RpcServiceOptions) {
@@ -76,50 +94,54 @@ export class RpcService {
     for (const [wake, wanted] of this.#seqWaiters) if (wanted <= seq) wake()
   }
 
-  /** Ends the waits at a partition: whoever waited asks its next owner. */
-  release(partition: Partition): void {
-    this.#released.add(partition)
-    for (const [wake, waitsFor] of this.#waiting) if (waitsFor === partition) wake()
-  }
-
-  /** Requests of a partition may wait again. */
-  admit(partition: Partition): void {
-    this.#released.delete(partition)
-  }
-
   /** Ends all waits: whoever waited asks the next owner. */
   close(): void {
     this.#isClosed = true
     for (const wake of this.#waiting.keys()) wake()
   }
 
+  /** This side of a partition is served no more: whoever waits, and whoever still comes, is told at once to ask another node. */
+  release(partition: Partition, side: RpcSide): void {
+    this.#released[side].add(partition)
+    for (const [wake, asked] of this.#waiting) if (asked.side === side && asked.partition === partition) wake()
+  }
+
+  /** It is served again. */
+  admit(partition: Partition, side: RpcSide): void {
+    this.#released[side].delete(partition)
+  }
+
   /** Never rejects: errors are part of the answer. */
-  async answer(partition: Partition, bytes: Uint8Array): Promise<Uint8Array> {
-    let response: RpcResponse
+  async answer(partition: Partition, bytes: Uint8Array, side: RpcSide = 'owner'): Promise<Uint8Array> {
+    const asked: Asked = { partition, side, seq: undefined }
+    const asOf = (): { readonly seq?: number } => (asked.seq === undefined ? {} : { seq: asked.seq })
     try {
-      response = { ok: true, value: await this.#handle(partition, decodeValue(bytes) as RpcRequest) }
-      return encodeValue(response)
+      this.#throwIfReleased(asked)
+      const value = await this.#handle(asked, decodeValue(bytes) as RpcRequest)
+      return encodeValue({ ok: true, value, ...asOf() } satisfies RpcResponse)
     } catch (error) {
-      return encodeValue({ ok: false, error: toPlainError(error, 'QUERY_FAILED') })
+      return encodeValue({ ok: false, error: toPlainError(error, 'QUERY_FAILED'), ...asOf() } satisfies RpcResponse)
     }
   }
 
-  #handle(partition: Partition, request: RpcRequest): Promise<unknown> {
+  #handle(asked: Asked, request: RpcRequest): Promise<unknown> {
+    const { partition, side } = asked
+    if (side === 'any' && !READS.has(request.op)) throw new CarillonError('NOT_OWNER', `${request.op} is for the owner`)
     switch (request.op) {
       case 'query':
-        return this.#query(partition, request)
+        return this.#query(asked, request)
       case 'describe':
-        return this.#describe(partition, request)
+        return this.#describe(asked, request)
       case 'wanted':
-        return this.#wanted(partition, request)
+        return this.#wanted(asked, request)
       case 'outcome':
-        return this.#outcome(partition, request)
+        return this.#outcome(asked, request)
       case 'result':
-        return this.#result(partition, request)
+        return this.#result(asked, request)
       case 'list':
-        return this.#saved(partition, request.minSeq).then(() => this.#options.lists.list(partition, request))
+        return this.#saved(asked, request).then(() => this.#options.lists.list(partition, request))
       case 'count':
-        return this.#saved(partition, request.minSeq).then(() => this.#options.lists.count(partition, request))
+        return this.#saved(asked, request).then(() => this.#options.lists.count(partition, request))
       default:
         if ((request as { op: unknown }).op === 'sealed')
           throw new CarillonError(
@@ -133,10 +155,9 @@ export class RpcService {
     }
   }
 
-  async #query(partition: Partition, { key, name, input, minSeq }: RpcRequest & { op: 'query' }): Promise<unknown> {
-    await this.#applied(partition, minSeq, RPC_WAIT_MS_MAX)
-    return this.#options.turns.run(async () => {
-      const { instance, suspension, misfit } = await requireInstance(partition, key)
+  async #query(asked: Asked, request: RpcRequest & { op: 'query' }): Promise<unknown> {
+    const { name, input } = request
+    return this.#read(asked, request, ({ key, instance, suspension, misfit }) => {
       if (misfit !== undefined && suspension !== undefined) throw unreadableState(key, suspension)
       const { queries, contract } = instance.implementation
       const handler = queries.get(name)
@@ -155,55 +176,91 @@ export class RpcService {
     })
   }
 
-  async #describe(partition: Partition, { key, minSeq, state }: RpcRequest & { op: 'describe' }): Promise<Description> {
-    await this.#applied(partition, minSeq, RPC_WAIT_MS_MAX)
-    return this.#options.turns.run(async () =>
-      describe(partition, await requireInstance(partition, key), this.#options.store, state === true),
+  #describe(asked: Asked, request: RpcRequest & { op: 'describe' }): Promise<Description> {
+    const { partition } = asked
+    return this.#read(asked, request, (resident) =>
+      describe(partition, resident, this.#options.store, request.state === true),
     )
   }
 
-  async #wanted(partition: Partition, { key, effect }: RpcRequest & { op: 'wanted' }): Promise<boolean> {
+  /** A call that this node has not come to, because it is behind or holds the instance, may well be wanted. */
+  async #wanted(asked: Asked, { key, effect }: RpcRequest & { op: 'wanted' }): Promise<boolean> {
+    const seq = Number(effect.slice(0, effect.indexOf('.')))
+    await this.#applied(asked, Number.isSafeInteger(seq) ? seq : 0, RPC_WAIT_MS_MAX)
     return this.#options.turns.run(async () => {
-      const resident = await partition.find(key)
-      return resident?.instance.data.activities.has(effect as EffectId) ?? false
+      const resident = await asked.partition.find(key)
+      if (resident === undefined) return false
+      const { activities, seq: applied } = resident.instance.data
+      return activities.has(effect as EffectId) || applied < seq
     })
   }
 
-  async #outcome(partition: Partition, { key, id, seq, waitMs }: RpcRequest & { op: 'outcome' }): Promise<Outcome> {
+  async #outcome(asked: Asked, { key, id, seq, waitMs }: RpcRequest & { op: 'outcome' }): Promise<Outcome> {
     const deadlineMs = this.#options.clock.nowMs() + Math.min(waitMs, RPC_WAIT_MS_MAX)
-    await this.#applied(partition, seq, waitMs)
+    await this.#applied(asked, seq, waitMs)
     for (;;) {
-      const outcome = await this.#options.turns.run(() => outcomeOf(partition, key, id))
+      const outcome = await this.#options.turns.run(() => outcomeOf(asked.partition, key, id))
       if (outcome !== undefined) return outcome
-      if (!(await this.#pause(partition, deadlineMs)))
+      if (!(await this.#pause(asked, deadlineMs)))
         throw new CarillonError('TIMEOUT', `the input ${quote(id)} is accepted but not handled yet: ask again`)
     }
   }
 
-  async #result(partition: Partition, { key, minSeq, waitMs }: RpcRequest & { op: 'result' }): Promise<Outcome> {
+  async #result(asked: Asked, request: RpcRequest & { op: 'result' }): Promise<Outcome> {
+    const { key, waitMs } = request
     const deadlineMs = this.#options.clock.nowMs() + Math.min(waitMs, RPC_WAIT_MS_MAX)
-    await this.#applied(partition, minSeq, waitMs)
     for (;;) {
-      const phase = await this.#options.turns.run(
-        async () => (await requireInstance(partition, key)).instance.data.phase,
-      )
+      const phase = await this.#read(asked, request, ({ instance }) => instance.data.phase)
       if (phase.kind === 'closed') return phase.outcome
-      if (!(await this.#pauseUntilClosed(partition, key, deadlineMs)))
+      if (!(await this.#pauseUntilClosed(asked, key, deadlineMs)))
         throw new CarillonError('TIMEOUT', 'the instance has not closed yet: ask again')
     }
   }
 
-  /** What has been applied is in the store then: lists and counts come from there. */
-  async #saved(partition: Partition, minSeq = 0): Promise<void> {
-    await this.#applied(partition, minSeq, RPC_WAIT_MS_MAX)
-    await this.#options.save(partition)
+  /**
+   * Reads an instance, as of what the reader has seen of it before, or later.
+   *
+   * @throws NOT_FOUND when there is none. @throws TIMEOUT when this node has not come so far in time.
+   */
+  async #read<T>(
+    asked: Asked,
+    { key, minSeq, seen = 0, waitMs }: InstanceRead,
+    read: (resident: Resident) => T,
+  ): Promise<T> {
+    const deadlineMs = this.#options.clock.nowMs() + Math.min(waitMs ?? RPC_WAIT_MS_MAX, RPC_WAIT_MS_MAX)
+    await this.#applied(asked, Math.max(minSeq, seen), waitMs ?? RPC_WAIT_MS_MAX)
+    for (;;) {
+      const found = await this.#options.turns.run(async () => {
+        const resident = await asked.partition.find(key)
+        asked.seq = resident?.instance.data.seq ?? asked.partition.position
+        if (resident === undefined) throw notFound(key)
+        // Inputs that wait at this node have been applied at the one that was asked before: they go on here in a moment.
+        if (asked.seq < seen && resident.suspension === undefined) return undefined
+        return { value: read(resident) }
+      })
+      if (found !== undefined) return found.value
+      if (!(await this.#pause(asked, deadlineMs)))
+        throw new CarillonError('TIMEOUT', `${key} is at seq ${asked.seq} here, not yet at ${seen}: ask again`)
+    }
   }
 
-  async #applied(partition: Partition, seq: number, waitMs: number): Promise<void> {
+  /** What has been applied is in the store then: lists and counts come from there. */
+  async #saved(
+    asked: Asked,
+    { minSeq = 0, waitMs = RPC_WAIT_MS_MAX }: { minSeq?: number; waitMs?: number },
+  ): Promise<void> {
+    await this.#applied(asked, minSeq, waitMs)
+    await this.#options.save(asked.partition)
+    // A node that stops saves no more.
+    this.#throwIfReleased(asked)
+  }
+
+  async #applied(asked: Asked, seq: number, waitMs: number): Promise<void> {
+    const { partition } = asked
     const deadlineMs = this.#options.clock.nowMs() + Math.min(waitMs, RPC_WAIT_MS_MAX)
     // The position of a partition without inputs of late is behind.
     while (partition.position < seq && this.#options.appliedSeq() < seq) {
-      const waited = await this.#wait(partition, deadlineMs, (wake) => {
+      const waited = await this.#wait(asked, deadlineMs, (wake) => {
         this.#seqWaiters.set(wake, seq)
         return () => this.#seqWaiters.delete(wake)
       })
@@ -216,17 +273,17 @@ export class RpcService {
   }
 
   /** False when the deadline has passed. */
-  #pause(partition: Partition, deadlineMs: number): Promise<boolean> {
+  #pause(asked: Asked, deadlineMs: number): Promise<boolean> {
     return this.#wait(
-      partition,
+      asked,
       Math.min(deadlineMs, this.#options.clock.nowMs() + LOOK_AGAIN_MS),
       () => () => undefined,
       deadlineMs,
     )
   }
 
-  #pauseUntilClosed(partition: Partition, key: InstanceKey, deadlineMs: number): Promise<boolean> {
-    return this.#wait(partition, deadlineMs, (wake) => {
+  #pauseUntilClosed(asked: Asked, key: InstanceKey, deadlineMs: number): Promise<boolean> {
+    return this.#wait(asked, deadlineMs, (wake) => {
       const waiters = this.#closeWaiters.get(key) ?? new Set()
       this.#closeWaiters.set(key, waiters.add(wake))
       return () => {
@@ -239,10 +296,10 @@ export class RpcService {
   /**
    * Waits until woken or until `untilMs`; false when the deadline has passed already.
    *
-   * @throws CLOSING when the node stops. @throws NOT_OWNER when another node takes the partition. @throws LIMIT_REACHED when too many wait.
+   * @throws CLOSING, NOT_OWNER when the node serves no more. @throws LIMIT_REACHED when too many wait.
    */
   async #wait(
-    partition: Partition,
+    asked: Asked,
     untilMs: number,
     listen: (wake: () => void) => () => void,
     deadlineMs = untilMs,
@@ -251,17 +308,22 @@ export class RpcService {
     if (clock.nowMs() >= deadlineMs) return false
     if (this.#waiting.size >= WAITING_MAX)
       throw new CarillonError('LIMIT_REACHED', `${WAITING_MAX} requests wait at this node already: ask again later`)
-    if (!this.#isClosed && !this.#released.has(partition)) await this.#untilWoken(partition, untilMs, listen)
-    if (this.#isClosed) throw new CarillonError('CLOSING', 'this node stops: ask again, the next one answers')
-    if (this.#released.has(partition))
-      throw new CarillonError(
-        'NOT_OWNER',
-        `another node takes partition ${partition.number}: ask again, its new owner answers`,
-      )
+    this.#throwIfReleased(asked)
+    await this.#untilWoken(asked, untilMs, listen)
+    this.#throwIfReleased(asked)
     return true
   }
 
-  #untilWoken(partition: Partition, untilMs: number, listen: (wake: () => void) => () => void): Promise<void> {
+  #throwIfReleased({ side, partition }: Asked): void {
+    if (this.#isClosed) throw new CarillonError('CLOSING', 'this node stops: ask again, the next one answers')
+    if (!this.#released[side].has(partition)) return
+    throw new CarillonError(
+      'NOT_OWNER',
+      `another node takes partition ${partition.number}: ask again, its new owner answers`,
+    )
+  }
+
+  #untilWoken(asked: Asked, untilMs: number, listen: (wake: () => void) => () => void): Promise<void> {
     const { clock } = this.#options
     return new Promise((resolve) => {
       const wake = (): void => {
@@ -272,15 +334,9 @@ export class RpcService {
       }
       const forget = listen(wake)
       const cancel = clock.after(untilMs - clock.nowMs(), wake)
-      this.#waiting.set(wake, partition)
+      this.#waiting.set(wake, asked)
     })
   }
-}
-
-async function requireInstance(partition: Partition, key: InstanceKey): Promise<Resident> {
-  const resident = await partition.find(key)
-  if (resident === undefined) throw notFound(key)
-  return resident
 }
 
 async function outcomeOf(partition: Partition, key: InstanceKey, id: string): Promise<Outcome | undefined> {

@@ -1,7 +1,7 @@
 /**
- * Requests to the owner of a partition, over core NATS: nothing here is durable.
+ * Requests to the nodes of a partition, over core NATS: nothing here is durable.
  *
- * A request goes to `Subjects.rpc(partition)`, msgpack (`encodeValue`) both ways. A request with `waitMs` is answered by then at the latest, with
+ * A request goes to `Subjects.rpc(partition)` for the owner, or, for reads, to `Subjects.rpcAny(partition)` for any node that follows it, msgpack (`encodeValue`) both ways. A request with `waitMs` is answered by then at the latest, with
  * TIMEOUT if nothing came; callers ask again.
  */
 import type { AttributeValue } from '../contract/attributes.ts'
@@ -21,7 +21,11 @@ export const LIST_LIMIT_MAX = 1000
 export const INSTANCE_STATUSES = ['running', 'suspended', 'completed', 'failed', 'paused'] as const
 export type InstanceStatus = (typeof INSTANCE_STATUSES)[number]
 
-/** `minSeq`: the owner answers once it has applied the journal up to there (0: at once), so a client reads its own writes. */
+/**
+ * `minSeq`: the node answers once it has applied the journal up to there (0: at once), so a client reads its own writes. `seen`: once the instance is as
+ * of that input of its own or a later one, so a client that asks another node never goes back behind what the one before has answered. `waitMs`: how
+ * long it may take for that; default `RPC_WAIT_MS_MAX`.
+ */
 export type RpcRequest =
   | {
       readonly op: 'query'
@@ -29,9 +33,18 @@ export type RpcRequest =
       readonly name: string
       readonly input?: unknown
       readonly minSeq: number
+      readonly seen?: number
+      readonly waitMs?: number
     }
   /** Answers a `Description`; with `state: true` the state in it, unless it is large. */
-  | { readonly op: 'describe'; readonly key: InstanceKey; readonly minSeq: number; readonly state?: boolean }
+  | {
+      readonly op: 'describe'
+      readonly key: InstanceKey
+      readonly minSeq: number
+      readonly seen?: number
+      readonly waitMs?: number
+      readonly state?: boolean
+    }
   /** The outcome of the input with this id, stored at `seq`: for senders whose reply was lost. Answers an `Outcome`. */
   | {
       readonly op: 'outcome'
@@ -41,22 +54,36 @@ export type RpcRequest =
       readonly waitMs: number
     }
   /** The result of the instance, once it has closed. Answers an `Outcome`; NOT_FOUND at once when there is no such instance. */
-  | { readonly op: 'result'; readonly key: InstanceKey; readonly minSeq: number; readonly waitMs: number }
+  | {
+      readonly op: 'result'
+      readonly key: InstanceKey
+      readonly minSeq: number
+      readonly seen?: number
+      readonly waitMs: number
+    }
   /** Whether the instance still waits for the result of this call of an activity. Answers a boolean. */
   | { readonly op: 'wanted'; readonly key: InstanceKey; readonly effect: string }
   /** Instances of this partition in the order of their keys. Answers a `ListPage`. */
-  | ({ readonly op: 'list'; readonly after?: string; readonly limit: number; readonly minSeq?: number } & WireFilter)
+  | ({
+      readonly op: 'list'
+      readonly after?: string
+      readonly limit: number
+      readonly minSeq?: number
+      readonly waitMs?: number
+    } & WireFilter)
   /** How many instances of this partition there are. Answers a `CountPage`. */
   | ({
       readonly op: 'count'
       readonly groupBy?: 'type' | 'status' | { readonly attribute: string }
       readonly after?: string
       readonly minSeq?: number
+      readonly waitMs?: number
     } & WireFilter)
 
+/** `seq`: what is said of an instance is as of this sequence; absent where it says nothing of one. */
 export type RpcResponse =
-  | { readonly ok: true; readonly value?: unknown }
-  | { readonly ok: false; readonly error: ErrorData }
+  | { readonly ok: true; readonly value?: unknown; readonly seq?: number }
+  | { readonly ok: false; readonly error: ErrorData; readonly seq?: number }
 
 export interface ListRow {
   readonly type: string

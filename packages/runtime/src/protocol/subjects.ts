@@ -254,6 +254,21 @@ export class Subjects {
     return isOurs && this.owner(number as Partition) === subject ? (number as Partition) : undefined
   }
 
+  /** Reads by any node that follows a partition, its owner included: they share a queue group. Core NATS. */
+  rpcAny(partition: Partition): string {
+    return `${this.namespace}.rpc.any.${partition}`
+  }
+
+  /** Requests to one node about a partition that it follows or owns. Core NATS. */
+  rpcOfNode(node: Token, partition: Partition): string {
+    return `${this.namespace}.rpc.node.${node}.${partition}`
+  }
+
+  /** Where the owner of a partition tells digests of its instances. Core NATS. */
+  digests(partition: Partition): string {
+    return `${this.namespace}.node.digest.${partition}`
+  }
+
   /**
    * Parses a journal subject, or returns undefined when it is none of ours: wrong shape, an unknown kind, a token that is not canonical, or a
    * partition that is not the instance's.

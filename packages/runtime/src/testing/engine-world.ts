@@ -78,6 +78,7 @@ export interface DeadMessage {
 interface Life {
   isOver: boolean
   readonly readers: LogReader[]
+  readonly served: (() => Promise<void>)[]
   readonly store: MemoryStore
   readonly engine: Engine
 }
@@ -175,7 +176,7 @@ export class EngineWorld {
       ...(reach === undefined ? {} : { reach }),
       ...(announces === undefined ? {} : { announces }),
     })
-    const life: Life = { isOver: false, readers: [], store, engine }
+    const life: Life = { isOver: false, readers: [], served: [], store, engine }
     this.#life = life
     await engine.start()
   }
@@ -196,6 +197,7 @@ export class EngineWorld {
     life.isOver = true
     life.store.crash()
     for (const reader of life.readers) reader.close().catch(() => {})
+    for (const stop of life.served) void stop()
     await this.clock.yield()
   }
 
@@ -367,7 +369,11 @@ export class EngineWorld {
       },
       bus: {
         publish: (subject, payload) => (isOver() ? undefined : this.bus.publish(subject, payload)),
-        serve: (subject, handle) => this.bus.serve(subject, (payload) => (isOver() ? never : handle(payload))),
+        serve: (subject, handle, options) => {
+          const stop = this.bus.serve(subject, (payload) => (isOver() ? never : handle(payload)), options)
+          this.#current().served.push(stop)
+          return stop
+        },
       },
       clock: {
         nowMs: () => this.clock.nowMs(),

@@ -11,13 +11,15 @@ export interface Published {
 export class MemoryBus implements Bus {
   /** Everything that was published, in order. */
   readonly published: Published[] = []
-  readonly #handlers = new Map<string, Handle>()
+  /** By subject, and in it by queue; those without one are each alone in theirs. */
+  readonly #handlers = new Map<string, Map<unknown, Set<Handle>>>()
+  #asked = 0
 
   publish(subject: string, payload: Uint8Array): void {
     this.published.push({ subject, payload })
   }
 
-  serve(subject: string, handle: Handle): () => Promise<void> {
+  serve(subject: string, handle: Handle, { queue }: { readonly queue?: string } = {}): () => Promise<void> {
     const running = new Set<Promise<unknown>>()
     const tracked: Handle = (payload) => {
       const answer = handle(payload)
@@ -25,16 +27,23 @@ export class MemoryBus implements Bus {
       running.add(ended)
       return answer
     }
-    this.#handlers.set(subject, tracked)
+    const queues = this.#handlers.get(subject) ?? new Map<unknown, Set<Handle>>()
+    const members = queues.get(queue ?? tracked) ?? new Set()
+    this.#handlers.set(subject, queues.set(queue ?? tracked, members.add(tracked)))
     return async () => {
-      if (this.#handlers.get(subject) === tracked) this.#handlers.delete(subject)
+      members.delete(tracked)
       await Promise.all(running)
     }
   }
 
-  /** Asks whoever serves the subject. Rejects at once when nobody does, as a server without responders does. */
+  /** Asks one of every queue, and gives the first answer. Rejects at once when nobody serves, as a server without responders does. */
   request(subject: string, payload: Uint8Array): Promise<Uint8Array> {
-    const handle = this.#handlers.get(subject)
-    return handle === undefined ? Promise.reject(new Error(`nobody serves ${subject}`)) : handle(payload)
+    this.#asked += 1
+    const asked = [...(this.#handlers.get(subject)?.values() ?? [])].flatMap((members) => {
+      const all = [...members]
+      return all.slice(this.#asked % Math.max(1, all.length)).slice(0, 1)
+    })
+    if (asked.length === 0) return Promise.reject(new Error(`nobody serves ${subject}`))
+    return Promise.race(asked.map((handle) => handle(payload)))
   }
 }
