@@ -197,7 +197,7 @@ export class EngineWorld {
     life.isOver = true
     life.store.crash()
     for (const reader of life.readers) reader.close().catch(() => {})
-    for (const stop of life.served) void stop()
+    for (const stop of life.served) stop().catch(() => {})
     await this.clock.yield()
   }
 
