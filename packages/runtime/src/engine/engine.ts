@@ -373,12 +373,11 @@ export class Engine {
     await this.#turns.run(async () => hosted.becomeStandby())
     this.#hasMuted = true
     this.#timers.unwatch(partition)
-    this.#rpc.release(hosted.partition)
+    this.#rpc.release(hosted.partition, 'owner')
     this.#runner.release((key) => this.#options.subjects.partitionOfKey(key) === partition)
     const { stopServing } = hosted
     hosted.stopServing = undefined
     await stopServing?.()
-    this.#rpc.admit(hosted.partition)
     await this.#save(hosted.partition)
   }
 
@@ -393,7 +392,7 @@ export class Engine {
       this.#hosted.delete(partition)
     })
     this.#reader?.setPartitions([...this.#hosted.keys()])
-    this.#rpc.release(hosted.partition)
+    this.#rpc.release(hosted.partition, 'any')
   }
 
   /** What the owner of a partition said of its effects: see `HostedPartition`. */
@@ -541,6 +540,7 @@ export class Engine {
     const live = due.filter((hosted) => hosted.isGoingLive && !hosted.isMuted)
     for (const hosted of live) {
       this.#timers.watch(hosted.number)
+      this.#rpc.admit(hosted.partition, 'owner')
       hosted.stopServing = bus.serve(subjects.rpc(hosted.number), (payload) => this.#answer(hosted.partition, payload))
       hosted.becomeOwner()
     }
