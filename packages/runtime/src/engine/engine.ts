@@ -451,10 +451,11 @@ export class Engine {
     if (this.#phase === 'closed') return
     const wasRunning = this.#phase === 'running'
     this.#phase = 'closed'
+    // Before anything is waited for: what is not saved from now on must not be listed without it.
+    this.#rpc.close()
     this.#unwatchControls()
     await this.#reader?.close()
     await this.#catchUp.close()
-    this.#rpc.close()
     await Promise.all([...this.#hosted.values()].map(async ({ stopServing }) => stopServing?.()))
     await this.#timers.close()
     await this.#runner.close()
@@ -833,6 +834,7 @@ export class Engine {
   #fail(error: unknown): void {
     if (this.#phase !== 'running') return
     this.#phase = 'failed'
+    this.#rpc.close()
     this.#cancelCommit?.()
     this.#options.onFailed(error)
   }
