@@ -37,6 +37,8 @@ export const ERROR_CODES = {
   NONDETERMINISTIC: 'suspend',
   OUTSIDE_TURN: 'terminal',
   LOST_COROUTINE: 'suspend',
+  TURN_ENDLESS: 'suspend',
+  TURN_CRASHED: 'suspend',
   INVALID_STATE: 'suspend',
   LIMIT_REACHED: 'terminal',
   MAILBOX_FULL: 'terminal',

@@ -64,6 +64,7 @@ import { RpcService } from './rpc-service.ts'
 import { answerThroughCodecs } from './sealed-rpc.ts'
 import { TimerService } from './timer-service.ts'
 import { TurnTracing } from './turn-tracing.ts'
+import { TurnWatch, type TurnWatchOptions } from './turn-watch.ts'
 
 /** So often the position of every partition is saved: idle ones would else be read again from far back. */
 const POSITIONS_EVERY_MS = 4000
@@ -110,6 +111,8 @@ export interface EngineOptions {
   readonly codecs?: PayloadCodecs | undefined
   /** Around workflow code and activities. */
   readonly interceptors?: Interceptors | undefined
+  /** Where it stands which turn runs, and what must not run again. Default: nobody watches. */
+  readonly watch?: TurnWatchOptions | undefined
 }
 
 /** Counted since the start. */
@@ -151,6 +154,7 @@ export class Engine {
   readonly #timers: TimerService
   readonly #rpc: RpcService
   readonly #tracing: TurnTracing
+  readonly #watch: TurnWatch | undefined
   readonly #appends: EngineAppends
   readonly #tasks = new Set<Promise<unknown>>()
   readonly counts: EngineCounts = {
@@ -260,6 +264,7 @@ export class Engine {
       mainSeq: () => this.#readSeq,
       extend: () => this.#reader?.setPartitions([...this.#hosted.keys()]) ?? this.#readSeq,
     })
+    this.#watch = options.watch === undefined ? undefined : new TurnWatch(options.watch, () => clock.nowMs())
     for (const number of options.partitions) this.#host(number, 'catching-up').promote()
   }
 
@@ -429,6 +434,7 @@ export class Engine {
       implementations: this.#implementations,
       sink: this.#sinkOf(),
       codecs,
+      watch: this.#watch?.of(number),
     })
     const hosted = new Hosted(partition, role, {
       store,

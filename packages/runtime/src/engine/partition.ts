@@ -54,6 +54,7 @@ import { Resident } from './resident.ts'
 import { Standings } from './standings.ts'
 import { StatusCounts } from './status-counts.ts'
 import { hostNowMs } from './turn-tracing.ts'
+import type { PartitionWatch } from './turn-watch.ts'
 
 const AT_ONCE_MAX = 500
 /** Rows that are looked at at a time. */
@@ -93,10 +94,13 @@ export interface PartitionOptions {
   readonly codecs?: PayloadCodecs | undefined
   /** Inputs that wait and that a command lets go on in its own turn; default 500. More go on in slices. */
   readonly atOnceMax?: number
+  /** Undefined where nobody watches the turns. */
+  readonly watch?: PartitionWatch | undefined
 }
 
 export class Partition {
   readonly number: PartitionNumber
+  readonly watch: PartitionWatch | undefined
   /** As of the last batch that was collected. */
   readonly counts: StatusCounts
   readonly #patches: PartitionPatches
@@ -131,8 +135,9 @@ export class Partition {
   /** How far the store has been looked through for others; undefined when there are none. */
   #dueScan: { readonly after: InstanceKey | undefined } | undefined = { after: undefined }
 
-  constructor({ number, store, implementations, sink, codecs, atOnceMax = AT_ONCE_MAX }: PartitionOptions) {
+  constructor({ number, store, implementations, sink, codecs, atOnceMax = AT_ONCE_MAX, watch }: PartitionOptions) {
     this.number = number
+    this.watch = watch
     this.#store = store
     this.#patches = new PartitionPatches(store, number)
     this.#implementations = new Map(
@@ -148,7 +153,7 @@ export class Partition {
     this.#standings = new Standings(
       {
         store,
-        turn: (resident, input) => this.#run(resident, input),
+        turn: (resident, input) => this.#runToEnd(resident, input),
         applied: (resident, input, effects) => this.#applied(resident, input, effects),
         take: (key, effect) => this.#take(key, effect, undefined),
         activityWaits: (resident, input) => this.#activityParked(resident, input),
@@ -182,6 +187,7 @@ export class Partition {
   /** Replies of the last moments go out: whoever owned the partition until now may not have given them. */
   unmute(): void {
     this.#muted = false
+    if (this.watch !== undefined) this.watch.isMuted = false
     for (const { reply, atMs } of this.#unsaidReplies.splice(0))
       if (hostNowMs() - atMs <= REPLY_MS_MAX) this.#sink.reply(reply)
   }
@@ -189,6 +195,7 @@ export class Partition {
   /** Effects are only recorded from now on. Between two turns. */
   mute(): void {
     this.#muted = true
+    if (this.watch !== undefined) this.watch.isMuted = true
     this.#openedSeq = this.#position
     this.#forgottenKey = undefined
   }
@@ -400,7 +407,7 @@ export class Partition {
       this.#weight += resident.weight
       return resident
     }
-    const loaded = Resident.load(this.#store, this.number, key, implementation)
+    const loaded = Resident.load(this.#store, this.number, key, implementation, this.watch)
     return loaded instanceof Promise ? loaded.then(keep) : keep(loaded)
   }
 
@@ -430,12 +437,12 @@ export class Partition {
     return this.#endTurn(resident, input, result)
   }
 
-  /** One turn, told to whoever traces turns; while muted, to nobody. */
+  /** One turn, told to whoever traces turns; while muted, to nobody. Whoever calls it ends the watch. */
   #run(resident: Resident, input: Input): ReturnType<typeof applyInput> {
     const { applied } = this.#sink
-    if (applied === undefined || this.#muted) return applyInput(resident.instance, input)
+    if (applied === undefined || this.#muted) return this.#begin(resident, input)
     const startMs = hostNowMs()
-    const result = applyInput(resident.instance, input)
+    const result = this.#begin(resident, input)
     const tell = (settled: TurnResult): TurnResult => {
       applied(resident.key, input, settled, startMs)
       return settled
@@ -443,7 +450,18 @@ export class Partition {
     return result instanceof Promise ? result.then(tell) : tell(result)
   }
 
+  #begin({ instance }: Resident, input: Input): ReturnType<typeof applyInput> {
+    return this.watch === undefined ? applyInput(instance, input) : this.watch.begin(instance, input)
+  }
+
+  async #runToEnd(resident: Resident, input: Input): Promise<TurnResult> {
+    const result = await this.#run(resident, input)
+    this.watch?.end()
+    return result
+  }
+
   #endTurn(resident: Resident, input: Input, result: TurnResult): void | Promise<void> {
+    this.watch?.end()
     if (result.kind === 'poisoned') return this.#standings.poisoned(resident, input, result.error, result.culprit)
     this.#applied(resident, input, result.effects)
   }

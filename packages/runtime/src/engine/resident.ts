@@ -43,6 +43,7 @@ import type { OrderedStore, Write } from '../ports/index.ts'
 import { type Input, type InstanceKey, NO_BYTES, type Partition } from '../protocol/index.ts'
 import { StateGauge } from './state-gauge.ts'
 import type { StatusCounts } from './status-counts.ts'
+import type { PartitionWatch } from './turn-watch.ts'
 
 /** Rough memory of one resident besides its encoded state: objects, maps, context. */
 const RESIDENT_BYTES = 2000
@@ -80,11 +81,18 @@ export class Resident {
   #hasTail = false
   /** Set from the batch that removes the instance until that is in the store: inputs up to here are of what was forgotten. */
   #forgottenSeq = 0
+  readonly #watch: PartitionWatch | undefined
 
-  private constructor(partition: Partition, key: InstanceKey, implementation: Implementation) {
+  private constructor(
+    partition: Partition,
+    key: InstanceKey,
+    implementation: Implementation,
+    watch: PartitionWatch | undefined,
+  ) {
     this.partition = partition
     this.key = key
     this.implementation = implementation
+    this.#watch = watch
     this.instance = new Instance(key, implementation)
   }
 
@@ -94,8 +102,9 @@ export class Resident {
     partition: Partition,
     key: InstanceKey,
     implementation: Implementation,
+    watch?: PartitionWatch,
   ): Resident | Promise<Resident> {
-    const resident = new Resident(partition, key, implementation)
+    const resident = new Resident(partition, key, implementation, watch)
     const saved = store.get('record', recordKey(partition, key))
     if (saved === undefined) return resident
     resident.#saved = decodeSummary(saved)
@@ -190,6 +199,7 @@ export class Resident {
 
   /** Reads the saved data again after a suspension for its misfit. Inputs behind them are not applied; it may be suspended again. */
   restoreAgain(store: OrderedStore): void {
+    this.#watch?.forgive(this.key)
     this.instance = this.#restore(store, store.get('record', recordKey(this.partition, this.key)))
     if (this.misfit !== undefined) this.#suspendMisfit(this.misfit)
   }
@@ -353,7 +363,7 @@ export class Resident {
       this.implementation,
       decodeData(data, this.implementation.knownIdsMax, loadBlock),
     )
-    this.misfit = migrateState(instance)
+    this.misfit = this.#watch === undefined ? migrateState(instance) : this.#watch.migrate(instance)
     return instance
   }
 
@@ -378,7 +388,7 @@ export class Resident {
     }
     const endSeq = this.standing?.from ?? Infinity
     if (data.renewal !== undefined && endSeq > data.seq) {
-      const result = await takeUp(this.instance)
+      const result = await (this.#watch?.takeUp(this.instance) ?? takeUp(this.instance))
       if (result.kind === 'poisoned') return { failed: { seq: data.seq, error: result.error }, fresh }
     }
     const gauge = new StateGauge()
@@ -387,7 +397,7 @@ export class Resident {
     for (const input of this.#inputs(store, 0, endSeq)) {
       this.#foldedTurns += 1
       last = input.seq
-      const result = await applyInput(this.instance, input)
+      const result = await (this.#watch?.run(this.instance, input) ?? applyInput(this.instance, input))
       if (result.kind === 'poisoned') return { failed: { seq: input.seq, error: result.error }, fresh }
       if (input.seq === freshSeq) fresh = result.effects
       if (!checkStates) continue

@@ -171,7 +171,9 @@ export class RpcService {
       if (instance.data.phase.kind === 'absent')
         throw suspension === undefined ? notFound(key) : suspendedAtBirth(key, suspension)
       // A copy: whatever a query does, it changes nothing.
-      const answer = handler(copyValue(instance.data.state), checked)
+      const ask = (): unknown => handler(copyValue(instance.data.state), checked)
+      const { watch } = asked.partition
+      const answer = watch === undefined ? ask() : watch.query(key, name, ask)
       return validate(declared[name]?.output, answer, `the answer of query ${name}`)
     })
   }

@@ -405,8 +405,13 @@ interface Retried {
   readonly atMs: number
 }
 
-/** What another build, or a key, would mend. */
-const BEYOND_THE_INPUT: ReadonlySet<string> = new Set(['UNKNOWN_VERSION', 'UNKNOWN_CODEC'])
+/** What another build, or a key, would mend; and what another node may judge otherwise, so that nothing else may follow from it (invariant 2). */
+const BEYOND_THE_INPUT: ReadonlySet<string> = new Set([
+  'UNKNOWN_VERSION',
+  'UNKNOWN_CODEC',
+  'TURN_ENDLESS',
+  'TURN_CRASHED',
+])
 const RETRY = 'retry'
 /** The index of an input's first retry: no turn has so many effects. */
 const RETRY_PLACE = 6_000_000

@@ -8,7 +8,7 @@ import type { ActivityImplementations } from '../contract/activities.ts'
 import type { CallMessage } from '../activity/index.ts'
 import type { Implementation } from '../contract/implement.ts'
 import type { Interceptors } from '../contract/interceptors.ts'
-import { CodecStore, Engine, type EngineLimits, type ReachFailpoint } from '../engine/index.ts'
+import { CodecStore, Engine, type EngineLimits, type ReachFailpoint, type TurnWatchOptions } from '../engine/index.ts'
 import { CarillonError } from '../errors.ts'
 import type { AppendOptions, Bus, Clock, Controls, InputLog, Logger, LogReader } from '../ports/index.ts'
 import {
@@ -56,6 +56,7 @@ export interface LifeOptions {
   /** Null for none. */
   readonly codecs?: PayloadCodecs | null
   readonly interceptors?: Interceptors | undefined
+  readonly watch?: TurnWatchOptions | undefined
 }
 
 export interface SendOptions {
@@ -153,6 +154,7 @@ export class EngineWorld {
     announces,
     codecs: given = this.codecs,
     interceptors,
+    watch,
   }: LifeOptions): Promise<void> {
     const codecs = given ?? undefined
     const store = new MemoryStore({ disk: this.disk, ...(gate === undefined ? {} : { gate }) })
@@ -166,6 +168,7 @@ export class EngineWorld {
       activities,
       codecs,
       interceptors,
+      watch,
       store: codecs === undefined ? store : new CodecStore(store, codecs),
       ...ports,
       onFailed: (error) => {
