@@ -147,6 +147,8 @@ export class Engine {
   readonly #hosted = new Map<PartitionNumber, Hosted>()
   /** Those that are being added, by the promise of `follow`. */
   readonly #following = new Map<PartitionNumber, Promise<void>>()
+  /** Those that are being dropped, by the promise of `drop`. */
+  readonly #leaving = new Map<PartitionNumber, Promise<void>>()
   readonly #catchUp: CatchUp
   readonly #sends: OutgoingSends
   readonly #calls: OutgoingCalls
@@ -340,6 +342,8 @@ export class Engine {
   follow(partition: PartitionNumber): Promise<void> {
     const known = this.#following.get(partition)
     if (known !== undefined) return known
+    const leaving = this.#leaving.get(partition)
+    if (leaving !== undefined) return leaving.then(() => this.follow(partition))
     if (this.#hosted.has(partition)) return Promise.resolve()
     const following = this.#follow(partition).finally(() => this.#following.delete(partition))
     this.#following.set(partition, following)
@@ -354,7 +358,7 @@ export class Engine {
    */
   async promote(partition: PartitionNumber): Promise<void> {
     await this.#following.get(partition)
-    const hosted = this.#hosted.get(partition)
+    const hosted = this.#leaving.has(partition) ? undefined : this.#hosted.get(partition)
     if (hosted === undefined)
       throw new CarillonError('NOT_OWNER', `partition ${partition} is not followed: follow it before it is promoted`)
     if (hosted.role === 'owner') return
@@ -387,9 +391,17 @@ export class Engine {
   }
 
   /** Stops to apply a partition. What is stored of it stays. */
-  async drop(partition: PartitionNumber): Promise<void> {
+  drop(partition: PartitionNumber): Promise<void> {
+    const known = this.#leaving.get(partition)
+    if (known !== undefined) return known
     const hosted = this.#hosted.get(partition)
-    if (hosted === undefined) return
+    if (hosted === undefined) return Promise.resolve()
+    const leaving = this.#drop(partition, hosted).finally(() => this.#leaving.delete(partition))
+    this.#leaving.set(partition, leaving)
+    return leaving
+  }
+
+  async #drop(partition: PartitionNumber, hosted: Hosted): Promise<void> {
     await this.demote(partition)
     await this.#save(hosted.partition)
     await this.#turns.run(async () => {
@@ -552,6 +564,7 @@ export class Engine {
       hosted.becomeOwner()
     }
     this.#countMuted()
+    this.#flush()
     this.#refillAll('pending')
     this.#refillAll('pendingSends')
     logger.info({ seq: this.#readSeq, partitions: live.length }, 'caught up: effects go out')

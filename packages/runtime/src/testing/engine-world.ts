@@ -39,6 +39,8 @@ export interface WorldOptions {
   readonly deliveryDelay?: MemoryLogOptions['deliveryDelay']
   /** Default `test`. */
   readonly namespace?: string
+  /** Another node of the same cluster: the same journal, time, streams and connections; a disk and an engine of its own. */
+  readonly beside?: EngineWorld
   /** Of the senders and readers outside, and of engines that are not given others. */
   readonly codecs?: PayloadCodecs | undefined
 }
@@ -90,37 +92,50 @@ const ROUNDS_MAX = 20_000
 const QUIET_ROUNDS = 50
 
 export class EngineWorld {
-  readonly clock = new VirtualClock()
-  readonly bus = new MemoryBus()
-  readonly controls = new MemoryControls()
+  readonly clock: VirtualClock
+  readonly bus: MemoryBus
+  readonly controls: MemoryControls
   readonly subjects: Subjects
   readonly log: MemoryLog
   /** What the engines reported as the reason why they cannot go on. */
   readonly failures: unknown[] = []
   readonly lines: { readonly level: string; readonly message: string; readonly fields: object }[] = []
   /** What is in the dead-letter stream, in order. */
-  readonly deadLetters: DeadMessage[] = []
+  readonly deadLetters: DeadMessage[]
   /** The same as they were stored. */
-  readonly buried: AppendOptions[] = []
+  readonly buried: AppendOptions[]
   readonly codecs: PayloadCodecs | undefined
   disk = new MemoryDisk()
   /** What is in the work queue, in order, without what the server would drop as known. */
-  readonly calls: CallMessage[] = []
+  readonly calls: CallMessage[]
   /** Asked for every call that is to be stored in the work queue. */
   onCall: ((message: CallMessage) => 'full' | undefined) | undefined
   /** Asked for every dead letter that is to be stored. */
   onBury: (() => 'lost' | undefined) | undefined
   #life: Life | undefined
 
-  constructor({ partitions = 4, onAppend, deliveryDelay, namespace = 'test', codecs }: WorldOptions = {}) {
-    this.subjects = new Subjects(namespace, partitions)
-    this.codecs = codecs
-    this.log = new MemoryLog({
-      subjects: this.subjects,
-      clock: this.clock,
-      ...(onAppend === undefined ? {} : { onAppend }),
-      ...(deliveryDelay === undefined ? {} : { deliveryDelay }),
-    })
+  constructor({ partitions = 4, onAppend, deliveryDelay, namespace = 'test', beside, codecs }: WorldOptions = {}) {
+    this.subjects = beside?.subjects ?? new Subjects(namespace, partitions)
+    this.codecs = beside?.codecs ?? codecs
+    this.clock = beside?.clock ?? new VirtualClock()
+    this.bus = beside?.bus ?? new MemoryBus()
+    this.controls = beside?.controls ?? new MemoryControls()
+    this.deadLetters = beside?.deadLetters ?? []
+    this.buried = beside?.buried ?? []
+    this.calls = beside?.calls ?? []
+    this.log =
+      beside?.log ??
+      new MemoryLog({
+        subjects: this.subjects,
+        clock: this.clock,
+        ...(onAppend === undefined ? {} : { onAppend }),
+        ...(deliveryDelay === undefined ? {} : { deliveryDelay }),
+      })
+  }
+
+  /** False before the first start and behind a crash or a stop. */
+  get isUp(): boolean {
+    return this.#life !== undefined && !this.#life.isOver
   }
 
   get engine(): Engine {
@@ -160,7 +175,8 @@ export class EngineWorld {
     const store = new MemoryStore({ disk: this.disk, ...(gate === undefined ? {} : { gate }) })
     this.#life = undefined
     this.failures.length = 0
-    const ports = this.#portsOf(() => this.#life)
+    const own: { life?: Life } = {}
+    const ports = this.#portsOf(own)
     const engine = new Engine({
       subjects: this.subjects,
       partitions: partitions ?? Array.from({ length: this.subjects.partitions }, (_, number) => number as Partition),
@@ -180,6 +196,7 @@ export class EngineWorld {
       ...(announces === undefined ? {} : { announces }),
     })
     const life: Life = { isOver: false, readers: [], served: [], store, engine }
+    own.life = life
     this.#life = life
     await engine.start()
   }
@@ -192,6 +209,7 @@ export class EngineWorld {
     await this.until(() => isClosed)
     await closed
     await store.close()
+    this.#current().isOver = true
   }
 
   /** Ends the engine as kill -9 does. */
@@ -338,15 +356,14 @@ export class EngineWorld {
   }
 
   /** The world's ports as one engine sees them (invariant 1). */
-  #portsOf(life: () => Life | undefined): {
+  #portsOf(own: { readonly life?: Life }): {
     readonly log: InputLog
     readonly bus: Bus
     readonly clock: Clock
     readonly controls: Controls
     readonly logger: Logger
   } {
-    let mine: Life | undefined
-    const isOver = (): boolean => (mine ??= life())?.isOver ?? false
+    const isOver = (): boolean => own.life?.isOver ?? false
     const never = new Promise<never>(() => {})
     const line = (level: string) => (fields: object, message: string) =>
       void this.lines.push({ level, message, fields })
@@ -359,7 +376,7 @@ export class EngineWorld {
             onMessages: (messages, throughSeq) => (isOver() ? never : options.onMessages(messages, throughSeq)),
             onFailed: (error) => (isOver() ? undefined : options.onFailed(error)),
           })
-          this.#current().readers.push(reader)
+          own.life?.readers.push(reader)
           return reader
         },
         append: async (subject, options) => {
@@ -374,7 +391,7 @@ export class EngineWorld {
         publish: (subject, payload) => (isOver() ? undefined : this.bus.publish(subject, payload)),
         serve: (subject, handle, options) => {
           const stop = this.bus.serve(subject, (payload) => (isOver() ? never : handle(payload)), options)
-          this.#current().served.push(stop)
+          own.life?.served.push(stop)
           return stop
         },
       },

@@ -50,6 +50,8 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
     const subjectOf = (id: string, name = 'pay'): string =>
       place.subjects.log(encodeToken('order'), encodeToken(id), 'signal', encodeToken(name))
 
+    const partitionOf = (id: string): Partition => place.subjects.partitionOf(encodeToken('order'), encodeToken(id))
+
     const append = (id: string, text: string, headers: Record<string, string> = {}): Promise<number> =>
       place.log.append(subjectOf(id), { headers, payload: new TextEncoder().encode(text) })
 
@@ -173,8 +175,7 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
       it('delivers the own partitions only, to each of several readers', async () => {
         const ids = Array.from({ length: 64 }, (_, i) => `id-${i}`)
         await Promise.all(ids.map((id) => append(id, id)))
-        const isEven = (id: string): boolean =>
-          place.subjects.partitionOf(encodeToken('order'), encodeToken(id)) % 2 === 0
+        const isEven = (id: string): boolean => partitionOf(id) % 2 === 0
         const even = read(1, { partitions: everyPartition().filter((partition) => partition % 2 === 0) })
         const odd = read(1, { partitions: everyPartition().filter((partition) => partition % 2 === 1) })
         await vi.waitFor(() => expect(even.messages.length + odd.messages.length).toBe(64), WAIT)
@@ -183,7 +184,6 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
       })
 
       it('tells how far it has read, also where all of it is of other partitions', async () => {
-        const partitionOf = (id: string): Partition => place.subjects.partitionOf(encodeToken('order'), encodeToken(id))
         const foreign = 'a'
         const other = partitionOf(foreign)
         const own = ['b', 'c', 'd', 'e', 'f', 'g'].find((id) => partitionOf(id) !== other) as string
@@ -204,6 +204,23 @@ export function inputLogConformance(name: string, open: () => Promise<LogUnderTe
         await vi.waitFor(() => expect(told.at(-1)).toBe(12), WAIT)
         expect(collected.messages.map(textOf)).toEqual(['mine'])
         expect(collected.failures).toEqual([])
+      })
+
+      it('delivers for added partitions from behind what it has looked at, and no more for removed ones', async () => {
+        const [first = '', second = ''] = ['1', '2', '3', '4', '5'].filter(
+          (id, i, all) => i === 0 || partitionOf(id) !== partitionOf(all[0] as string),
+        )
+        const told: number[] = []
+        const collected = read(1, {
+          partitions: [partitionOf(first)],
+          onMessages: async (_, throughSeq) => void told.push(throughSeq),
+        })
+        for (const id of [first, second, first, second]) await append(id, id)
+        await vi.waitFor(() => expect(told.at(-1)).toBe(4), WAIT)
+        expect(collected.reader.setPartitions([partitionOf(second)])).toBe(4)
+        for (const id of [first, second, first, second]) await append(id, id)
+        await vi.waitFor(() => expect(told.at(-1)).toBe(8), WAIT)
+        expect(collected.messages.map(({ seq }) => seq)).toEqual([1, 3, 6, 8])
       })
 
       it('gives a subject that names no partition to the reader of partition 0', async () => {
