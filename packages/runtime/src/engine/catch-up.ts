@@ -16,8 +16,8 @@ export interface CatchUpOptions {
   readonly log: InputLog
   /** Runs a task between the turns of others. */
   readonly between: (task: () => Promise<void>) => Promise<void>
-  /** Applies messages to partitions that catch up, and sees to the commits. */
-  readonly apply: (messages: readonly LogMessage[]) => Promise<void>
+  /** Applies messages to partitions that catch up, and sees to the commits. False when it ended before all were applied. */
+  readonly apply: (messages: readonly LogMessage[]) => Promise<boolean>
   /** How far the main reader's messages have been applied. */
   readonly mainSeq: () => number
   /** From now on the main reader delivers for them as well. Gives the last sequence that it has looked at. */
@@ -104,7 +104,7 @@ export class CatchUp {
       const onMessages = (messages: readonly LogMessage[], throughSeq: number): Promise<void> =>
         between(async () => {
           if (isDone) return
-          await apply(messages)
+          if (!(await apply(messages))) return
           for (const { hosted } of this.#group) {
             hosted.partition.skipTo(throughSeq)
             hosted.caughtUpSeq = throughSeq

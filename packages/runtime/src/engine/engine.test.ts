@@ -357,6 +357,31 @@ describe('memory', () => {
   })
 })
 
+describe('a stop', () => {
+  const COUNT = 200
+  const followAll = (world: EngineWorld): void => {
+    for (let p = 0; p < world.subjects.partitions; p++) world.engine.follow(p as Partition).catch(() => {})
+  }
+  it.each([
+    ['from the start', undefined, undefined],
+    ['to catch up', [], followAll],
+  ] as const)(
+    'in the middle of what came at once saves no position behind it, for partitions that are followed %s',
+    async (_, partitions, begin) => {
+      const world = new EngineWorld()
+      for (let i = 0; i < COUNT; i++) world.send('shop', 'a', 'signal', 'add', 1)
+      await world.open({ ...life(undefined, { sliceMs: 0 }), ...(partitions === undefined ? {} : { partitions }) })
+      begin?.(world)
+      await world.until(() => world.engine.counts.applied > 0)
+      expect(world.engine.counts.applied).toBeLessThan(COUNT)
+      await world.stop()
+      await world.start(life())
+      expect(await world.ask({ op: 'query', key: keyOf('shop', 'a'), name: 'sum', minSeq: 0 })).toBe(COUNT)
+      await world.stop()
+    },
+  )
+})
+
 describe('a commit that fails', () => {
   it('ends the engine, which takes no further input; the next one goes on from the last commit', async () => {
     const world = new EngineWorld()

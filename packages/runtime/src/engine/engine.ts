@@ -488,7 +488,7 @@ export class Engine {
 
   async #applyAll(messages: readonly LogMessage[], throughSeq: number): Promise<void> {
     const { clock } = this.#options
-    await this.#applyEach(messages, (message) => (this.#readSeq = message.seq))
+    if (!(await this.#applyEach(messages, (message) => (this.#readSeq = message.seq)))) return
     // What is behind the last message is of other partitions.
     this.#readSeq = throughSeq
     const last = messages.at(-1)
@@ -499,23 +499,24 @@ export class Engine {
     this.#goLiveWhereDue()
   }
 
-  async #applyCatchUp(messages: readonly LogMessage[]): Promise<void> {
-    await this.#applyEach(messages, () => undefined, true)
+  async #applyCatchUp(messages: readonly LogMessage[]): Promise<boolean> {
+    const areApplied = await this.#applyEach(messages, () => undefined, true)
     this.#planCommit()
+    return areApplied
   }
 
-  /** Applies in slices, so that I/O gets its turn in between. */
+  /** Applies in slices, so that I/O gets its turn in between. False when the engine has ended before all were: positions must not pass the rest. */
   async #applyEach(
     messages: readonly LogMessage[],
     applied: (message: LogMessage) => void,
     isCatchUp = false,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { clock } = this.#options
     const beganMs = performance.now()
     let sliceEndMs = beganMs + this.#limits.sliceMs
     let turns = 0
     for (const message of messages) {
-      if (this.#phase !== 'running') return
+      if (this.#phase !== 'running') return false
       const turn = this.#applyOne(message, isCatchUp)
       if (turn !== undefined) await turn
       applied(message)
@@ -527,6 +528,7 @@ export class Engine {
     }
     this.counts.turnMs += performance.now() - beganMs
     this.#flush()
+    return true
   }
 
   #applyOne(message: LogMessage, isCatchUp: boolean): void | Promise<void> {
