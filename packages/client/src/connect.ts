@@ -6,6 +6,7 @@ import { Carillon } from './carillon.ts'
 import { type NatsOptions, openConnection } from './connection.ts'
 import { Deadline } from './deadline.ts'
 import { composeInterceptors } from './intercepted.ts'
+import { checkApiPrefix } from './jetstream-api.ts'
 import { CONNECT_TIMEOUT_MS } from './limits.ts'
 import { readCluster } from './read-cluster.ts'
 import { Session } from './session.ts'
@@ -19,6 +20,8 @@ export interface ConnectOptions {
   readonly name?: string | undefined
   /** What the NATS client takes: authentication, TLS, ping interval, … An `inboxPrefix` begins with `_INBOX.`: nodes send outcomes nowhere else. */
   readonly nats?: NatsOptions | undefined
+  /** Where this account finds JetStream's API, if it imports that from another account under a prefix of its own. Default: `$JS.API`. */
+  readonly jetStreamPrefix?: string | undefined
   /** Around every call of a handle, the first the outermost; default: none. */
   readonly interceptors?: readonly ClientInterceptor[] | undefined
   /** What payloads pass on their way out and in; `createCodecs` of `@carillon/runtime/codecs` makes them. Default: none. */
@@ -45,10 +48,11 @@ export async function connect(options: ConnectOptions): Promise<Carillon> {
   const { servers, namespace = 'carillon', name = 'carillon-client', nats = {}, signal = NEVER } = options
   checkNamespace(namespace)
   checkInboxPrefix(nats.inboxPrefix)
+  checkApiPrefix(options.jetStreamPrefix)
   const deadline = new Deadline(options.timeoutMs ?? CONNECT_TIMEOUT_MS)
   const nc = await openConnection({ servers, name, nats }, deadline, signal)
   try {
-    const cluster = await readCluster(nc, namespace, deadline, signal)
+    const cluster = await readCluster(nc, namespace, deadline, signal, options.jetStreamPrefix)
     const session = new Session(
       nc,
       new Subjects(namespace, cluster.partitions),
@@ -56,6 +60,7 @@ export async function connect(options: ConnectOptions): Promise<Carillon> {
       options.codecs,
       composeInterceptors(options.interceptors),
       checkReadsFrom(options.readsFrom),
+      options.jetStreamPrefix,
     )
     return new Carillon(session, cluster)
   } catch (error) {

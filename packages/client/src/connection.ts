@@ -15,6 +15,13 @@ export interface ConnectionTarget {
 }
 
 const RETRY_MS = 250
+const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+])
 /** A server that accepts and then says nothing is given up after this, so that the next one gets its turn. */
 const DIAL_MS_MAX = 5_000
 /** Two unanswered pings in 20 s end a dead connection; by default it would be noticed after four minutes. */
@@ -48,6 +55,12 @@ export async function openConnection(
         throw new CarillonError(
           'SERVER_REFUSED',
           `the NATS server at ${servers.join(', ')} refused the connection: ${reason}: check the credentials`,
+        )
+      const distrust = distrustOf(error)
+      if (distrust !== undefined)
+        throw new CarillonError(
+          'SERVER_REFUSED',
+          `no TLS connection with the NATS server at ${servers.join(', ')}: ${reason}: ${distrust}`,
         )
       if (isMisuse(error)) throw new CarillonError('CONFIG_INVALID', `the NATS options are not usable: ${reason}`)
       if (deadline.leftMs <= RETRY_MS) {
@@ -120,6 +133,20 @@ function toCredentials(url: URL): Servers['credentials'] {
 
 function isRefusal(error: unknown): boolean {
   return error instanceof errors.AuthorizationError || error instanceof errors.UserAuthenticationExpiredError
+}
+
+/** What to do about a TLS handshake that fails, which trying again does not change; undefined for every other error. */
+function distrustOf(error: unknown): string | undefined {
+  const codes = [error, error instanceof Error ? error.cause : undefined].map((one) => codeOf(one) ?? '')
+  if (codes.some((code) => UNKNOWN_AUTHORITY.has(code)))
+    return 'its certificate is of an authority that is not known here: give its file (tls.caFile, or --tls-ca)'
+  if (codes.includes('ERR_TLS_CERT_ALTNAME_INVALID'))
+    return 'its certificate is for other names: connect by one of those'
+  if (codes.includes('CERT_HAS_EXPIRED') || codes.includes('CERT_NOT_YET_VALID'))
+    return 'its certificate is not valid at this time: renew it, or set the clock'
+  if (codes.some((code) => code.startsWith('ERR_SSL_')))
+    return 'it may want a certificate (tls.certFile and tls.keyFile, or --tls-cert and --tls-key), or speak no TLS'
+  return undefined
 }
 
 function isMisuse(error: unknown): boolean {

@@ -15,6 +15,7 @@ import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
 import type { NatsConnection, Subscription } from '@nats-io/transport-node'
 
 import { controlsSubject, readControls } from './controls.ts'
+import { apiOptions } from './jetstream-api.ts'
 
 const LOOK_EVERY_MS = 1000
 /** The entry is on its way into the stream when it is heard of. */
@@ -26,6 +27,8 @@ export interface JetStreamControlsOptions {
   readonly subjects: Subjects
   readonly clock: Clock
   readonly logger: Logger
+  /** Where this account finds JetStream's API; undefined for `$JS.API`. */
+  readonly jetStreamPrefix?: string | undefined
 }
 
 export class JetStreamControls implements Controls {
@@ -50,7 +53,8 @@ export class JetStreamControls implements Controls {
 
   /** Resolves with the first state. Throws as `readControls`. */
   static async open(options: JetStreamControlsOptions): Promise<JetStreamControls> {
-    const manager = await jetstreamManager(options.nc, { checkAPI: false, timeout: REQUEST_MS })
+    const api = apiOptions(options.jetStreamPrefix)
+    const manager = await jetstreamManager(options.nc, { checkAPI: false, timeout: REQUEST_MS, ...api })
     const { state } = await readControls(manager, options.subjects)
     return new JetStreamControls(options, manager, state)
   }

@@ -12,6 +12,8 @@ import { errors, type NatsConnection } from '@nats-io/transport-node'
 
 import { redact } from './connection.ts'
 import { type Deadline, pause } from './deadline.ts'
+import { apiOptions } from './jetstream-api.ts'
+import { refusedSubject } from './refused-subject.ts'
 
 const RETRY_MS = 250
 const REQUEST_MS = 2_000
@@ -27,9 +29,11 @@ export async function readCluster(
   namespace: string,
   deadline: Deadline,
   signal: AbortSignal,
+  jetStreamPrefix?: string,
 ): Promise<ClusterRecord> {
   checkNamespace(namespace)
-  const manager = await jetstreamManager(nc, { checkAPI: false, timeout: REQUEST_MS })
+  const api = apiOptions(jetStreamPrefix)
+  const manager = await jetstreamManager(nc, { checkAPI: false, timeout: REQUEST_MS, ...api })
   for (;;) {
     const answer = await ask(manager, namespace)
     if (typeof answer === 'string') return parseClusterRecord(answer, namespace)
@@ -56,6 +60,8 @@ async function ask(manager: JetStreamManager, namespace: string): Promise<string
 }
 
 function toError(error: unknown, bucket: string): CarillonError {
+  const refused = refusedSubject(error)
+  if (refused !== undefined) return refused
   const reason = redact(error instanceof Error ? error.message : String(error))
   // The client makes an error of its own for this, and does not export its class.
   const off = error instanceof Error && error.name === 'JetStreamNotEnabled'

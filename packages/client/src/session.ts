@@ -14,6 +14,7 @@ import { jetstream, type JetStreamClient, type JetStreamManager, jetstreamManage
 import type { NatsConnection } from '@nats-io/transport-node'
 
 import { Deadline } from './deadline.ts'
+import { apiOptions } from './jetstream-api.ts'
 import { formatInput, InputSender, type OutgoingInput, type SentInput } from './input-sender.ts'
 import { awaitOutcome } from './outcome.ts'
 import { PipelinedPublisher } from './pipelined-publisher.ts'
@@ -36,6 +37,8 @@ export class Session {
   readonly intercept: ClientInterceptor | undefined
   /** Which node answers reads that do not say it themselves. */
   readonly readsFrom: ReadFrom
+  /** Where this account finds JetStream's API; undefined for `$JS.API`. */
+  readonly jetStreamPrefix: string | undefined
   /** Aborted when the client closes: waits end then. */
   readonly closing: AbortSignal
   readonly #nc: NatsConnection
@@ -53,8 +56,10 @@ export class Session {
     codecs: PayloadCodecs | undefined,
     intercept: ClientInterceptor | undefined,
     readsFrom: ReadFrom = 'owner',
+    jetStreamPrefix?: string,
   ) {
     this.#nc = nc
+    this.jetStreamPrefix = jetStreamPrefix
     this.subjects = subjects
     this.codecs = codecs
     this.intercept = intercept
@@ -121,13 +126,13 @@ export class Session {
 
   jetStreamClient(): JetStreamClient {
     this.#throwIfClosed()
-    return jetstream(this.#nc)
+    return jetstream(this.#nc, apiOptions(this.jetStreamPrefix))
   }
 
   /** For reads of the journal. */
   jetStream(): Promise<JetStreamManager> {
     this.#throwIfClosed()
-    return jetstreamManager(this.#nc, { checkAPI: false })
+    return jetstreamManager(this.#nc, { checkAPI: false, ...apiOptions(this.jetStreamPrefix) })
   }
 
   /** Waits for what was sent to be acknowledged, ends what waits for outcomes, and closes the connection (invariant 2). Safe to call again. */

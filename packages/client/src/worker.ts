@@ -135,7 +135,9 @@ export class Worker {
     const client = session.jetStreamClient()
     for (const { queued } of own) await ensureConsumer(manager, subjects, queued)
     this.#own = own
-    this.#controls = await JetStreamControls.open({ nc, subjects, clock: this.#clock, logger: this.#logger })
+    const { jetStreamPrefix } = session
+    const asked = { nc, subjects, clock: this.#clock, logger: this.#logger, jetStreamPrefix }
+    this.#controls = await JetStreamControls.open(asked)
     this.#controls.watch(() => this.#applyControls())
     this.#applyControls()
     const types = new Set(own.map(({ queued }) => queued.type))

@@ -18,7 +18,7 @@ const HOW_TO_GET =
  * `timeoutMs`.
  * @throws SERVER_REFUSED when this user may not use the JetStream API.
  */
-export async function checkServer(nc: NatsConnection, timeoutMs: number): Promise<void> {
+export async function checkServer(nc: NatsConnection, timeoutMs: number, jsPrefix = '$JS.API'): Promise<void> {
   const { info } = nc
   const version = info?.version ?? 'unknown'
   if (apiLevelOf(info) < API_LEVEL_MIN) {
@@ -27,7 +27,7 @@ export async function checkServer(nc: NatsConnection, timeoutMs: number): Promis
       `nats-server ${version} at ${nc.getServer()} is too old: 2.12.0 is the oldest that works; ${HOW_TO_GET}`,
     )
   }
-  const account = await accountInfo(nc, timeoutMs)
+  const account = await accountInfo(nc, timeoutMs, jsPrefix)
   if (account.error !== undefined) {
     throw new CarillonError(
       'JETSTREAM_UNAVAILABLE',
@@ -73,11 +73,11 @@ interface AccountInfo {
  * Asks until the deadline: while a cluster elects its leader, nobody answers. "No responders" is final only when
  * JetStream is off here.
  */
-async function accountInfo(nc: NatsConnection, timeoutMs: number): Promise<AccountInfo> {
+async function accountInfo(nc: NatsConnection, timeoutMs: number, jsPrefix: string): Promise<AccountInfo> {
   const deadline = performance.now() + timeoutMs
   for (;;) {
     try {
-      return (await nc.request('$JS.API.INFO', undefined, { timeout: REQUEST_TIMEOUT_MS })).json<AccountInfo>()
+      return (await nc.request(`${jsPrefix}.INFO`, undefined, { timeout: REQUEST_TIMEOUT_MS })).json<AccountInfo>()
     } catch (error) {
       const isFinal =
         permissionViolation(error) !== undefined ||

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import type { ConnectOptions, NatsOptions } from '@carillon/client'
 import { CarillonError } from '@carillon/runtime'
 import type { PayloadCodecs } from '@carillon/runtime/protocol'
-import { credsAuthenticator } from '@nats-io/transport-node'
+import { credsAuthenticator, nkeyAuthenticator, nkeys } from '@nats-io/transport-node'
 import { type Command, Option } from 'commander'
 
 import { loadCodecs } from '../load-codecs.ts'
@@ -18,6 +18,9 @@ export interface ConnectionFlags {
   readonly namespace: string
   readonly user?: string
   readonly creds?: string
+  readonly nkey?: string
+  readonly inboxPrefix?: string
+  readonly jsPrefix?: string
   readonly tlsCa?: string
   readonly tlsCert?: string
   readonly tlsKey?: string
@@ -43,6 +46,18 @@ export function addConnectionOptions(command: Command, connectTimeout = '10s'): 
       ),
     )
     .addOption(new Option('--creds <file>', 'a NATS credentials file').env('CARILLON_CREDS'))
+    .addOption(new Option('--nkey <file>', 'the seed of a NATS user’s key, SU…').env('CARILLON_NKEY'))
+    .addOption(
+      new Option(
+        '--inbox-prefix <subject>',
+        'where answers come to, if this user may have inboxes there only: _INBOX.…',
+      ).env('CARILLON_INBOX_PREFIX'),
+    )
+    .addOption(
+      new Option('--js-prefix <subject>', 'where this account finds JetStream’s API, if not $JS.API').env(
+        'CARILLON_JS_PREFIX',
+      ),
+    )
     .addOption(
       new Option('--tls-ca <file>', 'the authority that signed the servers’ certificates').env('CARILLON_TLS_CA'),
     )
@@ -70,9 +85,10 @@ export function jsonOption(): Option {
 
 /** What `connect` of the client takes. @throws CONFIG_INVALID when a file cannot be read. Throws as `loadCodecs`. */
 export async function toConnectOptions(flags: ConnectionFlags): Promise<ConnectOptions> {
-  const { servers, namespace, connectTimeout } = flags
+  const { servers, namespace, connectTimeout, jsPrefix } = flags
   const codecs = await toCodecs(flags)
-  return { servers, namespace, name: 'carillon-cli', timeoutMs: connectTimeout, nats: toNatsOptions(flags), codecs }
+  const own = { name: 'carillon-cli', timeoutMs: connectTimeout, jetStreamPrefix: jsPrefix }
+  return { servers, namespace, ...own, nats: toNatsOptions(flags), codecs }
 }
 
 /** What payloads pass, where a file says it. Throws as `loadCodecs`. */
@@ -82,7 +98,9 @@ export async function toCodecs({ codecs }: Pick<ConnectionFlags, 'codecs'>): Pro
 
 /** What the NATS client takes. @throws CONFIG_INVALID when a file cannot be read. */
 export function toNatsOptions(flags: ConnectionFlags, env: NodeJS.ProcessEnv = process.env): NatsOptions {
-  const { user, creds, tlsCa, tlsCert, tlsKey } = flags
+  const { user, creds, nkey, inboxPrefix, tlsCa, tlsCert, tlsKey } = flags
+  if (creds !== undefined && nkey !== undefined)
+    throw new CarillonError('CONFIG_INVALID', 'both --creds and --nkey are given: pass the one that the servers know')
   const { CARILLON_PASSWORD: pass, CARILLON_TOKEN: token } = env
   const tls = {
     ...(tlsCa === undefined ? {} : { ca: readFile(tlsCa, '--tls-ca') }),
@@ -93,7 +111,23 @@ export function toNatsOptions(flags: ConnectionFlags, env: NodeJS.ProcessEnv = p
     ...(user === undefined ? {} : { user, pass: pass ?? '' }),
     ...(token === undefined || token === '' ? {} : { token }),
     ...(creds === undefined ? {} : { authenticator: credsAuthenticator(Buffer.from(readFile(creds, '--creds'))) }),
+    ...(nkey === undefined ? {} : { authenticator: nkeyAuthenticator(readSeed(nkey)) }),
+    ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
     ...(Object.keys(tls).length === 0 ? {} : { tls }),
+  }
+}
+
+/** The seed in a file, alone or between the lines that NATS's tools put around it. The error does not quote it. */
+function readSeed(path: string): Uint8Array {
+  const seed = Buffer.from(/\bSU[A-Z2-7]{56}\b/.exec(readFile(path, '--nkey'))?.[0] ?? '')
+  try {
+    nkeys.fromSeed(seed)
+    return seed
+  } catch {
+    throw new CarillonError(
+      'CONFIG_INVALID',
+      `the file of --nkey, ${path}, holds no seed of a user’s key: 58 characters that begin with SU`,
+    )
   }
 }
 

@@ -30,8 +30,13 @@ const ASKED_MAX = 64
 const PROBE = 'carillon-doctor' as Token
 
 /** Everything about the cluster of a namespace; the later checks need the earlier ones. */
-export async function checkCluster(nc: NatsConnection, namespace: string): Promise<readonly Finding[]> {
-  const jsm = await jetstreamManager(nc, { checkAPI: false, timeout: TIMEOUT_MS })
+export async function checkCluster(
+  nc: NatsConnection,
+  namespace: string,
+  jsPrefix?: string,
+): Promise<readonly Finding[]> {
+  const api = jsPrefix === undefined ? {} : { apiPrefix: jsPrefix }
+  const jsm = await jetstreamManager(nc, { checkAPI: false, timeout: TIMEOUT_MS, ...api })
   let record: ClusterRecord | undefined
   try {
     record = await readRecord(jsm, namespace)

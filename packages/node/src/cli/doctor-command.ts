@@ -55,10 +55,10 @@ async function examine(flags: DoctorFlags): Promise<readonly Finding[]> {
     return [fail('server', error, 'SERVER_UNREACHABLE'), ...rest, ...local]
   }
   try {
-    const server = await checkServerAndJetStream(nc)
+    const server = await checkServerAndJetStream(nc, flags.jsPrefix)
     const hasJetStream = server.every(({ verdict }) => verdict === 'ok' || verdict === 'warn')
     const cluster = hasJetStream
-      ? await checkCluster(nc, flags.namespace)
+      ? await checkCluster(nc, flags.namespace, flags.jsPrefix)
       : CLUSTER_CHECKS.map((check) => skipped(check, 'JetStream is needed'))
     return [...server, ...cluster, ...local]
   } finally {

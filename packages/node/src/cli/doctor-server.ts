@@ -12,17 +12,17 @@ const FULL_SHARE = 0.8
 const SYNC_SECONDS_MAX = 10
 
 /** The server's version, and JetStream of this account. */
-export async function checkServerAndJetStream(nc: NatsConnection): Promise<readonly Finding[]> {
+export async function checkServerAndJetStream(nc: NatsConnection, jsPrefix?: string): Promise<readonly Finding[]> {
   const version = nc.info?.version ?? 'unknown'
   const at = `nats-server ${version} at ${nc.getServer()}`
   try {
-    await checkServer(nc, TIMEOUT_MS)
+    await checkServer(nc, TIMEOUT_MS, jsPrefix)
   } catch (error) {
     const isOld = error instanceof CarillonError && error.code === 'SERVER_TOO_OLD'
     if (isOld) return [fail('server', error, 'SERVER_TOO_OLD'), skipped('jetstream', 'the server is too old')]
     return [versionFinding(version, at), fail('jetstream', error, 'JETSTREAM_UNAVAILABLE')]
   }
-  return [versionFinding(version, at), await jetStreamFinding(nc)]
+  return [versionFinding(version, at), await jetStreamFinding(nc, jsPrefix)]
 }
 
 function versionFinding(version: string, at: string): Finding {
@@ -39,9 +39,9 @@ interface AccountInfo {
   readonly limits?: { readonly max_storage?: number }
 }
 
-async function jetStreamFinding(nc: NatsConnection): Promise<Finding> {
+async function jetStreamFinding(nc: NatsConnection, jsPrefix = '$JS.API'): Promise<Finding> {
   const { storage = 0, limits } = (
-    await nc.request('$JS.API.INFO', undefined, { timeout: TIMEOUT_MS })
+    await nc.request(`${jsPrefix}.INFO`, undefined, { timeout: TIMEOUT_MS })
   ).json<AccountInfo>()
   const max = limits?.max_storage ?? -1
   if (max <= 0) return ok('jetstream', `enabled, ${formatBytes(storage)} stored, no limit of the account`)
