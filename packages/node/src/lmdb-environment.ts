@@ -10,13 +10,20 @@ export interface Environment {
   /** Writes what the callback puts and removes in one transaction, on a thread of its own. */
   batch(write: () => void): Promise<boolean>
   sync(done: (error?: Error) => void): void
+  /** The state of this moment, kept until `done`. */
+  useReadTransaction(): ReadTransaction
   getStats(): unknown
   close(): Promise<void>
 }
 
+/** Opaque, but for its end. */
+export interface ReadTransaction {
+  done(): void
+}
+
 /** What is used of lmdb-js's databases. `put` and `remove` are for use in a batch, whose promise is the one that counts. */
 export interface TableDatabase {
-  getBinary(key: string): Uint8Array | undefined
+  getBinary(key: string, options?: { readonly transaction: ReadTransaction }): Uint8Array | undefined
   getRange(bounds: TableBounds): Iterable<{ readonly key: string; readonly value: Uint8Array }>
   getKeys(bounds: TableBounds): Iterable<string>
   put(key: string, row: Uint8Array): unknown
@@ -30,6 +37,7 @@ export interface TableBounds {
   readonly end: string
   readonly limit?: number
   readonly reverse?: boolean
+  readonly transaction?: ReadTransaction
 }
 
 /** LMDB's data file within the store's directory. */

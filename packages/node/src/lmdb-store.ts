@@ -7,7 +7,7 @@
  * Invariants
  * 1. One `commit` is one LMDB transaction, or a part of one together with others of the same moment: it is visible wholly or not at all, also
  *    after kill -9.
- * 2. No read transaction outlives the synchronous call that needed it.
+ * 2. No read transaction outlives the synchronous call that needed it, but for those of views, which end with the view or the store.
  * 3. No bytes are given out that fail their checksum.
  *
  * What is durable when: a resolved commit is written to the operating system, so the end of the process loses nothing. LMDB then flushes it in
@@ -20,13 +20,14 @@ import {
   type OrderedStore,
   type Range,
   type Row,
+  type StoreView,
   type Table,
   TABLES,
   type Write,
 } from '@carillon/runtime/ports'
 
 import { CHECKSUM_BYTES, openRow, sealRow, tableSeed } from './checksum.ts'
-import { type Environment, KEY_BELOW, openTable, type TableDatabase } from './lmdb-environment.ts'
+import { type Environment, KEY_BELOW, openTable, type ReadTransaction, type TableDatabase } from './lmdb-environment.ts'
 
 /** Rows read at once by `range`: few at first, for those who stop early, then more. Each read is of one moment and holds nothing open. */
 const RANGE_ROWS_FIRST = 32
@@ -56,6 +57,7 @@ export class LmdbStore implements OrderedStore {
   #settled: Promise<void> = Promise.resolve()
   #closing: Promise<void> | undefined
   #hasFailed = false
+  readonly #views = new Set<StoreView>()
 
   /** @param onClose called once, when the environment is closed. */
   constructor(path: string, environment: Environment, onClose: () => void) {
@@ -68,18 +70,53 @@ export class LmdbStore implements OrderedStore {
   }
 
   get(table: Table, key: string): Uint8Array | undefined {
+    return this.#get(table, key, undefined)
+  }
+
+  range(table: Table, range: Range): Generator<Row, void, undefined> {
+    return this.#range(table, range, undefined)
+  }
+
+  view(): StoreView {
+    this.#checkOpen()
+    const transaction = this.#environment.useReadTransaction()
+    const view: StoreView = {
+      get: (table, key) => this.#get(table, key, this.#viewed(view, transaction)),
+      range: (table, range) => this.#range(table, range, this.#viewed(view, transaction)),
+      close: () => {
+        if (this.#views.delete(view)) transaction.done()
+      },
+    }
+    this.#views.add(view)
+    return view
+  }
+
+  /** A transaction that is over must not be read: its pages are written anew. */
+  #viewed(view: StoreView, transaction: ReadTransaction): ReadTransaction {
+    this.#checkOpen()
+    if (this.#views.has(view)) return transaction
+    throw new CarillonError('CLOSING', `the view of the store in ${this.#path} is closed: make another one`)
+  }
+
+  #get(table: Table, key: string, transaction: ReadTransaction | undefined): Uint8Array | undefined {
     const { database, seed } = this.#table(table)
-    const row = database.getBinary(checkStoreKey(key))
+    checkStoreKey(key)
+    const row = transaction === undefined ? database.getBinary(key) : database.getBinary(key, { transaction })
     return row === undefined ? undefined : this.#value(table, seed, key, row)
   }
 
-  *range(table: Table, { from, to, limit = Infinity }: Range): Generator<Row, void, undefined> {
+  *#range(
+    table: Table,
+    { from, to, limit = Infinity }: Range,
+    transaction: ReadTransaction | undefined,
+  ): Generator<Row, void, undefined> {
+    const of = transaction === undefined ? {} : { transaction }
     let start = from === '' ? KEY_BELOW : from
     let left = limit
     // A whole chunk is read before its first row is given out, so that no cursor waits for the consumer (invariant 2).
     for (let rows = RANGE_ROWS_FIRST; left > 0 && start < to; rows = Math.min(rows * 4, RANGE_ROWS_MAX)) {
       const { database, seed } = this.#table(table)
-      const chunk = [...database.getRange({ start, end: to, limit: Math.min(rows, left) })]
+      const chunk = [...database.getRange({ start, end: to, limit: Math.min(rows, left), ...of })]
       for (const { key, value } of chunk) yield { key, value: this.#value(table, seed, key, value) }
       const last = chunk.at(-1)
       if (last === undefined || chunk.length < rows) return
@@ -184,6 +221,7 @@ export class LmdbStore implements OrderedStore {
   }
 
   async #close(): Promise<void> {
+    for (const view of this.#views) view.close()
     await this.#settled
     try {
       await this.#sync()

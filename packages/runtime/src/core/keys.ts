@@ -7,6 +7,9 @@
  * | meta   | `count/<p>/<type>`                              | instances of each status, by the status's code     |
  * | meta   | `patch/<p>/<type>/<patch>`                      | the seq since which the patch is active            |
  * | meta   | `due/<p>/<type>.<id>`                           | empty: an instance waits for the host alone        |
+ * | meta   | `restoring/<p>`                                 | a restore has begun and not ended                  |
+ * | meta   | `changed/<p>/<seq>`                             | instances changed by the commits at that position  |
+ * | meta   | `tracked/<p>`                                   | since which position those rows hold every change  |
  * | record | `<p>/<type>.<id>`                               | an instance: summary and last quiescent data       |
  * | tail   | `<p>/<type>.<id>/<seq>`                         | an input that the data of the record does not hold |
  * | ids    | `<p>/<type>.<id>/<block>`                       | 64 known ids                                       |
@@ -15,7 +18,7 @@
  * | index  | `<p>/<type>/<attribute>/<value>/<id>`           | a byte: the status of the instance                 |
  */
 import { decodeToken, type InstanceKey, type Partition, type Token } from '../protocol/index.ts'
-import type { Range } from '../ports/index.ts'
+import type { Range, Table } from '../ports/index.ts'
 import type { EffectId } from './effect.ts'
 
 /** The first key behind every key that starts with `<text>/`: `0` follows `/` in ASCII. */
@@ -31,6 +34,11 @@ function part(partition: Partition): string {
 
 export function positionKey(partition: Partition): string {
   return `position/${part(partition)}`
+}
+
+/** There while the partition's rows are half of what is being restored: nothing may be built upon them. */
+export function restoringKey(partition: Partition): string {
+  return `restoring/${part(partition)}`
 }
 
 /** How many instances of a type there are. */
@@ -177,4 +185,73 @@ export function indexKey(partition: Partition, key: InstanceKey, attribute: stri
 export function parseIndexKey(text: string): { readonly value: string; readonly idToken: string } {
   const [, , , value = '', idToken = ''] = text.split('/')
   return { value, idToken }
+}
+
+/** Which instances the commits changed that ended at a position. */
+export function changedKey(partition: Partition, seq: number): string {
+  return `changed/${part(partition)}/${hex(seq, 14)}`
+}
+
+/** The position in such a key. */
+export function seqOfChangedKey(text: string): number {
+  return Number.parseInt(text.slice(text.lastIndexOf('/') + 1), 16)
+}
+
+export function changedRange(partition: Partition): Range {
+  return { from: `changed/${part(partition)}/`, to: `changed/${part(partition)}${BEHIND_SLASH}` }
+}
+
+export function trackedKey(partition: Partition): string {
+  return `tracked/${part(partition)}`
+}
+
+/** All rows of a partition in a table that is not `meta`. */
+export function partitionRange(partition: Partition): Range {
+  return { from: `${part(partition)}/`, to: part(partition) + BEHIND_SLASH }
+}
+
+/** Rows of `meta` that instances of a partition wait for the host alone. */
+export function allDueRange(partition: Partition): Range {
+  return { from: `due/${part(partition)}/`, to: `due/${part(partition)}${BEHIND_SLASH}` }
+}
+
+/** The row's owner where it is none of the instances: patches, and dead letters of messages that name no instance. */
+export const NO_INSTANCE = ''
+
+/** Whose a row is. */
+export interface RowOwner {
+  readonly partition: Partition
+  readonly key: InstanceKey | typeof NO_INSTANCE
+}
+
+/** Whose a row is; undefined where it follows from others, as the index does, or is of this store alone. */
+export function ownerOfRow(table: Table, key: string): RowOwner | undefined {
+  switch (table) {
+    case 'record':
+      return ownerOf(key, PART, key.length)
+    case 'tail':
+    case 'ids':
+      return ownerOf(key, PART, key.lastIndexOf('/'))
+    case 'timer':
+      return ownerOf(key, key.indexOf('/', PART) + 1, key.lastIndexOf('/'))
+    case 'effect':
+      return ownerOf(key, key.indexOf('/', PART) + 1, key.length)
+    case 'index':
+      return undefined
+    case 'meta':
+      if (key.startsWith('due/')) return ownerOf(key.slice(DUE), PART, key.length)
+      return key.startsWith('patch/') ? ownerOf(key.slice(PATCH), 0, 0) : undefined
+  }
+}
+
+/** Characters of `<p>/`, `due/` and `patch/`. */
+const PART = 5
+const DUE = 4
+const PATCH = 6
+
+function ownerOf(key: string, start: number, end: number): RowOwner {
+  return {
+    partition: Number.parseInt(key.slice(0, PART - 1), 16) as Partition,
+    key: key.slice(start, end) as RowOwner['key'],
+  }
 }

@@ -9,7 +9,7 @@
  * 2. Encryption binds a row to its table and its key: one in another place cannot be opened.
  */
 import { CarillonError, hasCode } from '../errors.ts'
-import type { OrderedStore, Range, Row, Table, Write } from '../ports/index.ts'
+import type { OrderedStore, Range, Row, StoreReader, StoreView, Table, Write } from '../ports/index.ts'
 import { isPayloadEncoding, type PayloadCodecs, type PayloadPlace } from '../protocol/index.ts'
 
 /** 0xc1 begins no msgpack, and as the high byte of a record's summary it would be one of 49 KB; 0xff is in no UTF-8, so no block of known ids begins so. */
@@ -34,8 +34,20 @@ export class CodecStore implements OrderedStore {
     return row === undefined ? undefined : this.#decode(table, key, row)
   }
 
-  *range(table: Table, range: Range): Generator<Row, void, undefined> {
-    for (const { key, value } of this.#store.range(table, range)) yield { key, value: this.#decode(table, key, value) }
+  range(table: Table, range: Range): Generator<Row, void, undefined> {
+    return this.#decoded(this.#store, table, range)
+  }
+
+  view(): StoreView {
+    const view = this.#store.view()
+    return {
+      get: (table, key) => {
+        const row = view.get(table, key)
+        return row === undefined ? undefined : this.#decode(table, key, row)
+      },
+      range: (table, range) => this.#decoded(view, table, range),
+      close: () => view.close(),
+    }
   }
 
   commit(writes: readonly Write[]): Promise<void> {
@@ -54,6 +66,10 @@ export class CodecStore implements OrderedStore {
 
   close(): Promise<void> {
     return this.#store.close()
+  }
+
+  *#decoded(from: StoreReader, table: Table, range: Range): Generator<Row, void, undefined> {
+    for (const { key, value } of from.range(table, range)) yield { key, value: this.#decode(table, key, value) }
   }
 
   #encode(table: Table, key: string, value: Uint8Array): Uint8Array {

@@ -7,6 +7,8 @@ export const FAILPOINTS = [
   'after-emit',
   'before-append',
   'after-append',
+  'in-checkpoint',
+  'in-restore',
 ] as const
 export type Failpoint = (typeof FAILPOINTS)[number]
 

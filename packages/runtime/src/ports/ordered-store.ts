@@ -28,20 +28,34 @@ export interface Row {
   readonly value: Uint8Array
 }
 
-/**
- * Reads are synchronous and see whole batches only. A batch that `commit` has not resolved yet may be seen or not: callers compare sequences.
- * Values are the caller's to keep: the store never writes into a buffer it has returned, and keeps none that it was given.
- */
-export interface OrderedStore {
+/** What can be read of a store. */
+export interface StoreReader {
   /** @throws SNAPSHOT_DAMAGED when the stored bytes fail their checksum. */
   get(table: Table, key: string): Uint8Array | undefined
   /**
-   * Rows in rising key order. Rows read without an await in between are of one moment; a consumer that awaits between rows holds nothing
-   * open, and sees in the rows it has not read yet what was committed meanwhile. It may stop early.
+   * Rows in rising key order. It may be left early.
    *
    * @throws SNAPSHOT_DAMAGED as `get`, when the damaged row is reached.
    */
   range(table: Table, range: Range): Iterable<Row>
+}
+
+/** The rows of one moment, whatever is committed meanwhile. The store keeps what has changed since for as long as it is open: minutes, not hours. */
+export interface StoreView extends StoreReader {
+  /** Idempotent. Closing the store closes its views as well. */
+  close(): void
+}
+
+/**
+ * Reads are synchronous and see whole batches only. A batch that `commit` has not resolved yet may be seen or not: callers compare sequences.
+ * Values are the caller's to keep: the store never writes into a buffer it has returned, and keeps none that it was given.
+ *
+ * Rows that `range` gives without an await in between are of one moment; a consumer that awaits between rows holds nothing open, and sees in the rows
+ * it has not read yet what was committed meanwhile.
+ */
+export interface OrderedStore extends StoreReader {
+  /** Shows every batch that has resolved, and none that is committed later. */
+  view(): StoreView
   /**
    * Applies all writes or none, in order: the last write to a key counts. Batches become visible in the order of the calls, and survive the
    * end of the process from then on; what a power cut can take is said at `flushed`. The values may be reused as soon as the call returns.

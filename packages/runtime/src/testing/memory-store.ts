@@ -15,6 +15,7 @@ import {
   type OrderedStore,
   type Range,
   type Row,
+  type StoreView,
   type Table,
   TABLES,
   type Write,
@@ -96,6 +97,12 @@ export class MemoryStore implements OrderedStore {
       const value = rows.read(table, cursor.key)
       if (value !== undefined) yield { key: cursor.key, value }
     }
+  }
+
+  view(): StoreView {
+    this.#checkOpen()
+    const copy = new MemoryStore({ disk: this.disk.copy() })
+    return { get: (table, key) => copy.get(table, key), range: (table, range) => copy.range(table, range), close: () => {} }
   }
 
   async commit(writes: readonly Write[]): Promise<void> {

@@ -183,6 +183,46 @@ export function orderedStoreConformance(name: string, open: () => Promise<StoreU
       })
     })
 
+    describe('view', () => {
+      it('shows every batch that has resolved, and none that is committed later, however much that is', async () => {
+        await store.commit(Array.from({ length: 2000 }, (_, i) => put(`k${String(i).padStart(4, '0')}`, 'old')))
+        await store.commit([put('a', 'old'), remove('k0007')])
+        const view = store.view()
+        const seen: string[] = []
+        for (const { key, value } of view.range('record', { from: 'k', to: 'l' })) {
+          if (seen.length % 400 === 0)
+            await store.commit([
+              put('a', `new ${key}`),
+              put(`k${key}`, 'new'),
+              remove(`k${String(1999 - seen.length).padStart(4, '0')}`),
+              ...Array.from({ length: 300 }, (_, i) => put(`k${String(i * 5).padStart(4, '0')}`, 'new')),
+            ])
+          seen.push(`${key} ${asText(value)}`)
+        }
+        expect(seen).toHaveLength(1999)
+        expect(seen.every((row) => row.endsWith(' old'))).toBe(true)
+        expect(asText(view.get('record', 'a'))).toBe('old')
+        expect(asText(store.get('record', 'a'))).toContain('new')
+        const later = store.view()
+        expect(asText(later.get('record', 'a'))).toContain('new')
+        view.close()
+        view.close()
+        later.close()
+        await store.commit([put('a', 'last')])
+        expect(asText(store.get('record', 'a'))).toBe('last')
+      })
+
+      it('ends with the store', async () => {
+        await store.commit([put('a', '1')])
+        const view = store.view()
+        const second = store.view()
+        view.close()
+        expect(asText(second.get('record', 'a'))).toBe('1')
+        await store.close()
+        expect(asText((await place.reopen()).get('record', 'a'))).toBe('1')
+      })
+    })
+
     describe('closing', () => {
       it('finds everything again after reopening', async () => {
         await store.commit([put('a', '1'), { table: 'timer', key: 't', value: text('2') }])
