@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 import type { AnyShape, ReadOptions, WorkflowHandle } from '@carillon/client'
 import { hasCode } from '@carillon/runtime'
-import { type EngineLimits, type Failpoint, FAILPOINTS } from '@carillon/runtime/engine'
+import { type EngineLimits, type Failpoint, COMMIT_FAILPOINTS } from '@carillon/runtime/engine'
 import { connect, type NatsConnection } from '@nats-io/transport-node'
 
 import { startTestServer } from '../../src/testing/nats-process.ts'
@@ -53,7 +53,7 @@ type Kill =
 const NAMESPACE = 'crash'
 const PARTITIONS = 16
 /** How often a point is reached in a second of load differs: kills come within a second or two. */
-const COUNT_MAX: Readonly<Record<Failpoint, number>> = {
+const COUNT_MAX: Readonly<Record<(typeof COMMIT_FAILPOINTS)[number], number>> = {
   'after-apply': 300,
   'before-commit': 20,
   'in-commit': 20,
@@ -170,7 +170,7 @@ class CrashRun {
         ? { kind: 'random', from: 'go', delayMs: dice.between(0, 700) }
         : { kind: 'random', from: 'live', delayMs: dice.between(0, 600) },
     )
-    const named = FAILPOINTS.flatMap((point) =>
+    const named = COMMIT_FAILPOINTS.flatMap((point) =>
       Array.from({ length: killsPerFailpoint }, (): Kill => ({
         kind: 'failpoint',
         point,

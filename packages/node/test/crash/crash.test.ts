@@ -5,7 +5,7 @@
  * `CARILLON_CRASH_ROUNDS` sets how many kills (default 105), `CARILLON_CRASH_SEED` the plan of an earlier run: the same load, limits and kills, but
  * processes keep their own time, so not the same moments. A failure shows the command, and keeps the journal beside it.
  */
-import { FAILPOINTS } from '@carillon/runtime/engine'
+import { COMMIT_FAILPOINTS } from '@carillon/runtime/engine'
 import { expect, test } from 'vitest'
 
 import { type CrashReport, runCrashes } from './crash-run.ts'
@@ -18,8 +18,8 @@ const MS_BESIDES = 180_000
 
 const rounds = Number(process.env['CARILLON_CRASH_ROUNDS'] ?? ROUNDS_DEFAULT)
 const seed = Number(process.env['CARILLON_CRASH_SEED'] ?? Date.now() % 1_000_000)
-const killsPerFailpoint = Math.max(1, Math.round((rounds * NAMED_SHARE) / FAILPOINTS.length))
-const randomKills = Math.max(1, rounds - killsPerFailpoint * FAILPOINTS.length)
+const killsPerFailpoint = Math.max(1, Math.round((rounds * NAMED_SHARE) / COMMIT_FAILPOINTS.length))
+const randomKills = Math.max(1, rounds - killsPerFailpoint * COMMIT_FAILPOINTS.length)
 const replay = `CARILLON_CRASH_SEED=${seed} CARILLON_CRASH_ROUNDS=${rounds} npm test -- --no-check packages/node/test/crash/crash.test.ts`
 
 test(
@@ -28,7 +28,7 @@ test(
   async () => {
     const report = await runCrashes({ seed, randomKills, killsPerFailpoint, ledgers: 100, opsPerSecond: 200 })
     expect({ replay, findings: report.findings }).toEqual({ replay, findings: [] })
-    const named = Object.fromEntries(FAILPOINTS.map((point) => [point, killsPerFailpoint]))
+    const named = Object.fromEntries(COMMIT_FAILPOINTS.map((point) => [point, killsPerFailpoint]))
     expect(report.kills).toEqual({ random: randomKills, ...named })
     expect({ replay, notEnough: notEnough(report) }).toEqual({ replay, notEnough: [] })
   },

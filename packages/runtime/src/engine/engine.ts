@@ -422,8 +422,9 @@ export class Engine {
 
   async #follow(number: PartitionNumber): Promise<void> {
     const { log, store, restore } = this.#options
+    await restore?.(number, await log.bounds())
+    // What was restored may reach further than the journal did before.
     const bounds = await log.bounds()
-    await restore?.(number, bounds)
     const hosted = this.#host(number, 'catching-up')
     try {
       checkJournal(store, bounds, [hosted.partition.position])

@@ -18,7 +18,7 @@ import {
   InputRejected,
   type,
 } from '../index.ts'
-import type { Table, Write } from '../ports/index.ts'
+import { silentLogger, systemClock, type Table, type Write } from '../ports/index.ts'
 import {
   decodeValue,
   formatTaskToken,
@@ -36,8 +36,13 @@ import {
 } from '../protocol/index.ts'
 import { checkIndex } from '../testing/check-index.ts'
 import { inputOf } from '../testing/instance-bench.ts'
+import { MemorySnapshots } from '../testing/memory-snapshots.ts'
 import { MemoryDisk, MemoryStore } from '../testing/memory-store.ts'
+import { TrackedStore } from './change-log.ts'
+import { type CheckpointContext, readHead, saveCheckpoint } from './checkpoint.ts'
+import { CHECKPOINT_PACE } from './checkpoint-pace.ts'
 import { Partition, type PartitionSink } from './partition.ts'
+import { restorePartition } from './restore.ts'
 
 installGuards()
 
@@ -422,12 +427,15 @@ class Fold {
   #build: Build
   readonly counts = { applied: 0, duplicate: 0, ignored: 0, dead: 0, suspended: 0 }
 
+  /** What the partition writes through: it knows what has changed. */
+  #tracked: TrackedStore
   readonly #atOnceMax: number
   #held: ReadonlySet<string> = new Set()
 
   constructor(disk = new MemoryDisk(), build: Build = FIRST_BUILD, atOnceMax = 500) {
     this.#atOnceMax = atOnceMax
     this.store = new MemoryStore({ disk })
+    this.#tracked = new TrackedStore(this.store)
     this.#build = build
     this.partition = this.#open()
   }
@@ -444,7 +452,7 @@ class Fold {
   async commit(): Promise<void> {
     const writes: Write[] = []
     await this.partition.collect(writes)
-    await this.store.commit(writes)
+    await this.#tracked.commit(writes)
     this.partition.committed()
   }
 
@@ -452,6 +460,7 @@ class Fold {
   crash(): void {
     this.store.crash()
     this.store = new MemoryStore({ disk: this.store.disk })
+    this.#tracked = new TrackedStore(this.store)
     this.partition = this.#open()
   }
 
@@ -534,7 +543,7 @@ class Fold {
     }
     const partition = new Partition({
       number: PARTITION,
-      store: this.store,
+      store: this.#tracked,
       implementations: this.#build,
       sink,
       atOnceMax: this.#atOnceMax,
@@ -1019,3 +1028,221 @@ function withoutParked(outcome: unknown): unknown {
   const { instances, ...rest } = outcome as { readonly instances: readonly object[] }
   return { ...rest, instances: instances.map((row) => Object.assign({}, row, { parked: undefined })) }
 }
+
+const IDENTITY = 'memory-1'
+const SNAP_RUNS = 40
+const SNAP_EVENTS = [
+  'commit',
+  'commit',
+  'commit both',
+  'checkpoint',
+  'checkpoint',
+  'crash',
+  'take over',
+  'late checkpoint',
+  'wipe',
+  'passivate',
+  'hold',
+  'nothing',
+] as const
+
+/** Two nodes that fold the same inputs, of which one at a time saves what it has. */
+class TwoNodes {
+  readonly snapshots = new MemorySnapshots({ gate: () => this.meanwhile() })
+  nodes: [Fold, Fold]
+  owner: 0 | 1 = 0
+  readonly counts = { saved: 0, whole: 0, lost: 0, restored: 0, torn: 0 }
+  /** What goes on while a checkpoint is on its way. */
+  meanwhile: () => Promise<void> = async () => {}
+  readonly #build: Build
+  readonly #atOnceMax: number
+
+  constructor(build: Build, atOnceMax: number) {
+    this.#build = build
+    this.#atOnceMax = atOnceMax
+    this.nodes = [this.#newNode(), this.#newNode()]
+  }
+
+  get standby(): 0 | 1 {
+    return this.owner === 0 ? 1 : 0
+  }
+
+  /** Feeds a node up to an input, from where it stands. */
+  async feed(which: 0 | 1, inputs: readonly Keyed[]): Promise<void> {
+    const { partition } = this.nodes[which]
+    const { position } = partition
+    for (const input of inputs) if (input.input.seq > position) await this.nodes[which].apply(input)
+  }
+
+  async checkpoint(which: 0 | 1): Promise<void> {
+    const result = await saveCheckpoint(this.#context(which), PARTITION, undefined, undefined)
+    if (result.kind === 'saved') this.counts.saved += 1
+    if (result.kind === 'saved' && result.isWhole) {
+      this.counts.whole += 1
+      await this.snapshots.removeBefore(PARTITION, result.firstPlace)
+    }
+    if (result.kind === 'lost') this.counts.lost += 1
+  }
+
+  /** A node with an empty disk, or with what is left of it, becomes what the snapshot says; at first it may be killed on the way. */
+  async restore(which: 0 | 1, killAt: number): Promise<void> {
+    const head = await readHead(this.snapshots, PARTITION)
+    if (head === undefined) {
+      this.nodes[which] = this.#newNode()
+      return
+    }
+    const { disk } = this.nodes[which].store
+    let batches = 0
+    const dying = new MemoryStore({
+      disk,
+      gate: (stage) => {
+        if (stage === 'apply' && batches++ === killAt) dying.crash()
+      },
+    })
+    const isWhole = await Promise.race([
+      restorePartition(this.#restoreOf(dying), head.checkpoint).then(() => true),
+      until(() => batches > killAt),
+    ])
+    if (isWhole !== true) {
+      this.counts.torn += 1
+      // Before its first batch nothing has changed.
+      if (killAt > 0) expect(() => this.#newNode(disk)).toThrow(/was being restored/u)
+      await restorePartition(this.#restoreOf(new MemoryStore({ disk })), head.checkpoint)
+    }
+    this.nodes[which] = this.#newNode(disk)
+    this.counts.restored += 1
+    expect(this.nodes[which].partition.position).toBe(head.checkpoint.coveredSeq)
+  }
+
+  #restoreOf(store: MemoryStore): Parameters<typeof restorePartition>[0] {
+    const bounds = (): Promise<never> => Promise.reject(new Error('not asked'))
+    return { store, decoded: store, snapshots: this.snapshots, log: { bounds }, clock: systemClock, logger: silentLogger }
+  }
+
+  #context(which: 0 | 1): CheckpointContext {
+    return {
+      store: this.nodes[which].store,
+      snapshots: this.snapshots,
+      identity: IDENTITY,
+      writer: `node ${which}`,
+      clock: systemClock,
+      logger: silentLogger,
+      pace: { ...CHECKPOINT_PACE, bytesPerS: Infinity, messagesPerS: Infinity, restMs: 0 },
+      reach: () => {},
+      isOwner: () => true,
+    }
+  }
+
+  #newNode(disk = new MemoryDisk()): Fold {
+    return new Fold(disk, this.#build, this.#atOnceMax)
+  }
+}
+
+async function until(condition: () => boolean): Promise<undefined> {
+  while (!condition()) await systemClock.yield()
+  await systemClock.yield()
+}
+
+describe('remote snapshots', () => {
+  it('law 7, G4: a snapshot and the rest of the journal are the whole fold, whoever saves, stops, takes over, comes late or loses its disk', async () => {
+    const sums = { saved: 0, whole: 0, lost: 0, restored: 0, torn: 0 }
+    let covered = 0
+    await fc.assert(
+      fc.asyncProperty(
+        moves,
+        fc.array(fc.tuple(fc.constantFrom(...SNAP_EVENTS), fc.nat(9)), { minLength: 60, maxLength: 60 }),
+        fc.option(fc.nat(60), { nil: undefined }),
+        fc.nat(3),
+        async (program, events, patchAt, atOnceMax) => {
+          const build = patchAt === undefined ? FIRST_BUILD : NEXT_BUILD
+          const inputs = await inputsOf(program, true, patchAt === undefined ? undefined : patchAt % program.length)
+          const world = new TwoNodes(build, atOnceMax)
+          let at = 0
+          const step = async (): Promise<void> => {
+            if (at < inputs.length) await world.feed(world.owner, inputs.slice(0, ++at))
+          }
+          while (at < inputs.length) {
+            await step()
+            const [event, argument] = events[at % events.length] ?? ['nothing', 0]
+            const owner = world.nodes[world.owner]
+            const before = (await readHead(world.snapshots, PARTITION))?.checkpoint.coveredSeq ?? 0
+            switch (event) {
+              case 'commit':
+                await owner.commit()
+                break
+              case 'commit both':
+                await world.feed(world.standby, inputs.slice(0, Math.max(0, at - argument)))
+                for (const node of world.nodes) await node.commit()
+                break
+              case 'checkpoint':
+                // The owner goes on meanwhile: what is saved is of one moment all the same.
+                world.meanwhile = async () => {
+                  if (argument % 2 === 0) await step()
+                  if (argument % 3 === 0) await world.nodes[world.owner].commit()
+                }
+                await world.checkpoint(world.owner)
+                world.meanwhile = async () => {}
+                break
+              case 'crash':
+                owner.crash()
+                await world.feed(world.owner, inputs.slice(0, at))
+                break
+              case 'take over':
+                world.owner = world.standby
+                await world.feed(world.owner, inputs.slice(0, at))
+                break
+              case 'late checkpoint': {
+                // A node that does not know yet that it lost the partition: the new owner saves first, or it does.
+                let isLate = true
+                world.meanwhile = async () => {
+                  if (!isLate) return
+                  isLate = false
+                  await world.feed(world.owner, inputs.slice(0, at))
+                  await world.nodes[world.owner].commit()
+                  await world.checkpoint(world.owner)
+                }
+                await world.checkpoint(world.standby)
+                world.meanwhile = async () => {}
+                break
+              }
+              case 'wipe':
+                await world.restore(world.standby, argument)
+                break
+              case 'passivate':
+                await owner.commit()
+                owner.partition.passivate(() => false)
+                break
+              case 'hold':
+                owner.hold(...(argument % 2 === 0 ? ['entity', 'clock'] : []))
+                break
+              case 'nothing':
+            }
+            const after = (await readHead(world.snapshots, PARTITION))?.checkpoint.coveredSeq ?? 0
+            expect(after).toBeGreaterThanOrEqual(before)
+            covered = Math.max(covered, after)
+          }
+          const whole = await foldOnce(inputs, build)
+          await world.nodes[world.owner].commit()
+          for (const which of [0, 1] as const) {
+            // What was saved last, by whomever, and then what this node saves upon it.
+            if (which === 1) await world.checkpoint(world.owner)
+            await world.restore(world.standby, 9 - which)
+            await world.feed(world.standby, inputs)
+            expect(await world.nodes[world.standby].outcome()).toEqual(whole)
+          }
+          await world.feed(world.owner, inputs)
+          expect(await world.nodes[world.owner].outcome()).toEqual(whole)
+          for (const what of Object.keys(sums) as (keyof typeof sums)[]) sums[what] += world.counts[what]
+        },
+      ),
+      { numRuns: SNAP_RUNS },
+    )
+    // Else the programs would prove nothing about what they are for.
+    expect(covered).toBeGreaterThan(100)
+    expect(sums.saved - sums.whole).toBeGreaterThan(SNAP_RUNS)
+    expect(sums.whole).toBeGreaterThan(SNAP_RUNS / 2)
+    expect(sums.lost).toBeGreaterThan(SNAP_RUNS / 10)
+    expect(sums.restored).toBeGreaterThan(SNAP_RUNS)
+    expect(sums.torn).toBeGreaterThan(SNAP_RUNS / 5)
+  }, 60_000)
+})

@@ -50,6 +50,7 @@ import {
 } from '../protocol/index.ts'
 import { type DeadLetter, decodePending, encodePending, type OutgoingSend } from './pending-effect.ts'
 import { PartitionPatches } from './partition-patches.ts'
+import { checkRestored } from './restore-mark.ts'
 import { Resident } from './resident.ts'
 import { Standings } from './standings.ts'
 import { StatusCounts } from './status-counts.ts'
@@ -617,6 +618,7 @@ export class Partition {
 }
 
 function readPosition(store: OrderedStore, partition: PartitionNumber): number {
+  checkRestored(store, partition)
   const saved = store.get('meta', positionKey(partition))
   return saved === undefined ? 0 : (decodeValue(saved) as number)
 }

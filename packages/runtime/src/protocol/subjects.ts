@@ -56,12 +56,15 @@ export class Subjects {
   readonly deadStream: string
   /** The work queue: calls of activities for remote workers. */
   readonly callStream: string
+  /** The stream that holds remote snapshots. */
+  readonly snapshotStream: string
   /** The KV bucket with the cluster's record. */
   readonly clusterBucket: string
   /** Filter of the whole journal. */
   readonly logAll: string
   readonly deadAll: string
   readonly callAll: string
+  readonly snapshotAll: string
   /** Filter of the public door: `<ns>.signal.<type>.<id>.<name>`. */
   readonly doorAll: string
   readonly #logPrefix: string
@@ -75,6 +78,8 @@ export class Subjects {
     this.logStream = `${namespace}-log`
     this.deadStream = `${namespace}-dead`
     this.callStream = `${namespace}-task`
+    this.snapshotStream = `${namespace}-snap`
+    this.snapshotAll = `${namespace}.snap.>`
     this.clusterBucket = `${namespace}-cluster`
     this.logAll = `${namespace}.log.>`
     this.callAll = `${namespace}.task.>`
@@ -171,6 +176,16 @@ export class Subjects {
   /** Where workers hear which calls of a type are not wanted any more. Core NATS. */
   letGo(type: Token): string {
     return `${this.namespace}.let-go.${type}`
+  }
+
+  /** The head of a partition's remote snapshot. */
+  snapshotHead(partition: Partition): string {
+    return `${this.namespace}.snap.${partition}.head`
+  }
+
+  /** One part of a segment; of all parts of the segment, or of the partition, where the others are left out. */
+  snapshotPart(partition: Partition, segment = '*', index: number | '*' = '*'): string {
+    return `${this.namespace}.snap.${partition}.part.${segment}.${index}`
   }
 
   dead(partition: Partition, key: InstanceKey): string {
