@@ -8,6 +8,7 @@ import {
   type JetStreamManager,
   RetentionPolicy,
   StorageType,
+  StoreCompression,
   type StreamConfig,
 } from '@nats-io/jetstream'
 import { nanos } from '@nats-io/transport-node'
@@ -64,6 +65,16 @@ export function callStreamPlan(subjects: Subjects, { replicas }: StreamLimits): 
     discard_new_per_subject: true,
     max_bytes: CALL_BYTES_MAX,
     duplicate_window: nanos(DUPLICATE_WINDOW_MS),
+  }
+}
+
+/** Remote snapshots: of each subject the last message. Rows repeat the names of their fields, so the server compresses them. */
+export function snapshotStreamPlan(subjects: Subjects, { replicas }: StreamLimits): StreamPlan {
+  return {
+    ...durablePlan(subjects.snapshotStream, replicas),
+    subjects: [subjects.snapshotAll],
+    max_msgs_per_subject: 1,
+    compression: StoreCompression.S2,
   }
 }
 

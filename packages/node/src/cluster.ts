@@ -19,7 +19,7 @@ import { JetStreamApiError, jetstream, jetstreamManager } from '@nats-io/jetstre
 import { type KV, Kvm } from '@nats-io/kv'
 import type { NatsConnection } from '@nats-io/transport-node'
 
-import { callStreamPlan, deadStreamPlan, ensureStream, logStreamPlan } from './cluster-streams.ts'
+import { callStreamPlan, deadStreamPlan, ensureStream, logStreamPlan, snapshotStreamPlan } from './cluster-streams.ts'
 import { checkDoor } from './door-check.ts'
 import { checkServer, toServerError } from './server-check.ts'
 
@@ -86,6 +86,7 @@ async function open(nc: NatsConnection, options: ClusterOptions, timeoutMs: numb
   await ensureStream(jsm, logStreamPlan(subjects, record.door, limits))
   await ensureStream(jsm, deadStreamPlan(subjects, limits))
   await ensureStream(jsm, callStreamPlan(subjects, limits))
+  await ensureStream(jsm, snapshotStreamPlan(subjects, limits))
   if (record.door !== 'relay') await checkDoor(nc, subjects)
   return { record, subjects, isNew }
 }

@@ -82,9 +82,9 @@ export class TrackedStore implements OrderedStore {
     const before = readSeq(this.#store.get('meta', position))
     const now = written.get(position)
     const key = changedKey(partition, now === undefined ? before : readSeq(now))
-    const present = this.#store.get('meta', key)
-    if (present !== undefined) for (const one of decodeKeys(present)) keys.add(one)
-    const write: Write = { table: 'meta', key, value: encodeKeys(keys) }
+    const present = decodeRow(this.#store.get('meta', key))
+    for (const one of present.keys) keys.add(one)
+    const write: Write = { table: 'meta', key, value: encodeRow(present.batches + 1, keys) }
     if (this.#store.get('meta', trackedKey(partition)) !== undefined) return [write]
     return [{ table: 'meta', key: trackedKey(partition), value: encodeValue(before) }, write]
   }
@@ -108,7 +108,7 @@ export function readChanges(store: StoreReader, partition: Partition, position: 
   for (const { key, value } of store.range('meta', changedRange(partition))) {
     rows += 1
     if (key === lastKey) last = value
-    for (const one of decodeKeys(value)) keys.add(one)
+    for (const one of decodeRow(value).keys) keys.add(one)
   }
   const tracked = store.get('meta', trackedKey(partition))
   return { sinceSeq: tracked === undefined ? position : readSeq(tracked), keys, rows, last }
@@ -137,9 +137,9 @@ export function boundChanges(store: StoreReader, partition: Partition, position:
   const rows = [...store.range('meta', range)]
   const last = rows.at(-1)
   if (last === undefined || rows.length < ROWS_MAX) return []
-  const keys = new Set(rows.flatMap(({ value }) => decodeKeys(value)))
+  const keys = new Set(rows.flatMap(({ value }) => decodeRow(value).keys))
   const removals = rows.map(({ key }): Write => ({ table: 'meta', key, value: undefined }))
-  if (keys.size <= KEYS_MAX) return [...removals, { table: 'meta', key: last.key, value: encodeKeys(keys) }]
+  if (keys.size <= KEYS_MAX) return [...removals, { table: 'meta', key: last.key, value: encodeRow(rows.length, keys) }]
   return [
     ...removals,
     { table: 'meta', key: trackedKey(partition), value: encodeValue(seqOfChangedKey(last.key)) },
@@ -159,11 +159,19 @@ function readSeq(value: Uint8Array | undefined): number {
   return value === undefined ? 0 : (decodeValue(value) as number)
 }
 
-/** Keys are ASCII without control characters. Nobody's rows are named by an empty line. */
-function encodeKeys(keys: ReadonlySet<string>): Uint8Array {
-  return Buffer.from([...keys].join('\n'), 'latin1')
+interface LogRow {
+  /** Of that position: it tells a row from what it was before another batch changed the same instance. */
+  readonly batches: number
+  readonly keys: readonly ChangedKey[]
 }
 
-function decodeKeys(value: Uint8Array): ChangedKey[] {
-  return Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1').split('\n') as ChangedKey[]
+/** Keys are ASCII without control characters; the one of nobody's rows is empty. */
+function encodeRow(batches: number, keys: ReadonlySet<string>): Uint8Array {
+  return Buffer.from([batches, ...keys].join('\n'), 'latin1')
+}
+
+function decodeRow(value: Uint8Array | undefined): LogRow {
+  if (value === undefined) return { batches: 0, keys: [] }
+  const [batches, ...keys] = Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1').split('\n')
+  return { batches: Number(batches), keys: keys as ChangedKey[] }
 }

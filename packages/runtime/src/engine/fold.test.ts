@@ -39,7 +39,7 @@ import { inputOf } from '../testing/instance-bench.ts'
 import { MemorySnapshots } from '../testing/memory-snapshots.ts'
 import { MemoryDisk, MemoryStore } from '../testing/memory-store.ts'
 import { TrackedStore } from './change-log.ts'
-import { type CheckpointContext, readHead, saveCheckpoint } from './checkpoint.ts'
+import { type CheckpointContext, followCheckpoint, readHead, saveCheckpoint } from './checkpoint.ts'
 import { CHECKPOINT_PACE } from './checkpoint-pace.ts'
 import { Partition, type PartitionSink } from './partition.ts'
 import { restorePartition } from './restore.ts'
@@ -1030,7 +1030,7 @@ function withoutParked(outcome: unknown): unknown {
 }
 
 const IDENTITY = 'memory-1'
-const SNAP_RUNS = 40
+const SNAP_RUNS = 80
 const SNAP_EVENTS = [
   'commit',
   'commit',
@@ -1040,6 +1040,7 @@ const SNAP_EVENTS = [
   'crash',
   'take over',
   'late checkpoint',
+  'follow',
   'wipe',
   'passivate',
   'hold',
@@ -1054,6 +1055,7 @@ class TwoNodes {
   readonly counts = { saved: 0, whole: 0, lost: 0, restored: 0, torn: 0 }
   /** What goes on while a checkpoint is on its way. */
   meanwhile: () => Promise<void> = async () => {}
+  #followedSeq = 0
   readonly #build: Build
   readonly #atOnceMax: number
 
@@ -1082,6 +1084,11 @@ class TwoNodes {
       await this.snapshots.removeBefore(PARTITION, result.firstPlace)
     }
     if (result.kind === 'lost') this.counts.lost += 1
+  }
+
+  /** The standby lets go what the owner has saved. */
+  async follow(): Promise<void> {
+    this.#followedSeq = await followCheckpoint(this.#context(this.standby), PARTITION, this.#followedSeq)
   }
 
   /** A node with an empty disk, or with what is left of it, becomes what the snapshot says; at first it may be killed on the way. */
@@ -1125,9 +1132,10 @@ class TwoNodes {
       snapshots: this.snapshots,
       identity: IDENTITY,
       writer: `node ${which}`,
-      clock: systemClock,
+      // At every look at the clock others go on.
+      clock: { ...systemClock, yield: () => this.meanwhile() },
       logger: silentLogger,
-      pace: { ...CHECKPOINT_PACE, bytesPerS: Infinity, messagesPerS: Infinity, restMs: 0 },
+      pace: { ...CHECKPOINT_PACE, bytesPerS: Infinity, messagesPerS: Infinity, sliceMs: 0, restMs: 0 },
       reach: () => {},
       isOwner: () => true,
     }
@@ -1197,6 +1205,7 @@ describe('remote snapshots', () => {
                 world.meanwhile = async () => {
                   if (!isLate) return
                   isLate = false
+                  world.meanwhile = async () => {}
                   await world.feed(world.owner, inputs.slice(0, at))
                   await world.nodes[world.owner].commit()
                   await world.checkpoint(world.owner)
@@ -1205,6 +1214,9 @@ describe('remote snapshots', () => {
                 world.meanwhile = async () => {}
                 break
               }
+              case 'follow':
+                await world.follow()
+                break
               case 'wipe':
                 await world.restore(world.standby, argument)
                 break
