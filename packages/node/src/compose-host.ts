@@ -5,7 +5,7 @@
  * Owns: all of it but the connection.
  */
 import { JetStreamControls } from '@carillon/client'
-import { CodecStore, Engine, type EngineLimits, type ReachFailpoint } from '@carillon/runtime/engine'
+import { type CheckpointPace, Engine, type EngineLimits, type ReachFailpoint } from '@carillon/runtime/engine'
 import { type Logger, systemClock } from '@carillon/runtime/ports'
 import type { ClusterRecord, Partition, PayloadCodecs, Subjects } from '@carillon/runtime/protocol'
 import type { NatsConnection } from '@nats-io/transport-node'
@@ -14,6 +14,7 @@ import { JetStreamLog } from './jetstream-log.ts'
 import { NatsBus } from './nats-bus.ts'
 import type { Workflows } from './node.ts'
 import { openLmdbStore } from './open-lmdb-store.ts'
+import { RemoteSnapshots } from './remote-snapshots.ts'
 import { identityOf } from './stream-state.ts'
 
 export interface HostOptions {
@@ -28,6 +29,10 @@ export interface HostOptions {
   readonly codecs?: PayloadCodecs | undefined
   readonly limits?: Partial<EngineLimits> | undefined
   readonly reach?: ReachFailpoint | undefined
+  /** The node's name, for people. */
+  readonly name?: string | undefined
+  /** How its partitions are saved remotely; see `CheckpointPace`. */
+  readonly checkpoints?: Partial<CheckpointPace> | undefined
   readonly logger: Logger
   /** Called once when the engine cannot go on; close the host then. */
   readonly onFailed: (error: unknown) => void
@@ -36,6 +41,7 @@ export interface HostOptions {
 export interface ComposedHost {
   readonly engine: Engine
   readonly log: JetStreamLog
+  readonly remote: RemoteSnapshots
   /** Finishes what runs, commits, and closes the data; not the connection. */
   close(): Promise<void>
 }
@@ -55,13 +61,32 @@ export async function composeHost(options: HostOptions): Promise<ComposedHost> {
     publisher: { signal: appends.signal },
     log: (line) => logger.warn({}, line),
   })
-  const { identity } = await log.bounds()
+  const bounds = await log.bounds()
+  const { identity } = bounds
   const workQueue = await identityOf(nc, subjects.callStream)
   const { store } = await openLmdbStore({
     path: options.dataDir,
     cluster: { clusterId: record.clusterId, clusterName: record.namespace, logIdentity: identity },
     log: logger,
   })
+  const remote = new RemoteSnapshots({
+    nc,
+    subjects,
+    log,
+    identity,
+    store,
+    codecs,
+    name: options.name ?? 'unnamed',
+    pace: options.checkpoints,
+    reach,
+    logger,
+  })
+  try {
+    await remote.restoreAll(options.partitions, bounds)
+  } catch (error) {
+    await store.close()
+    throw error
+  }
   const controls = await JetStreamControls.open({ nc, subjects, clock: systemClock, logger })
   const engine = new Engine({
     subjects,
@@ -70,7 +95,8 @@ export async function composeHost(options: HostOptions): Promise<ComposedHost> {
     partitions: options.partitions,
     ...workflows,
     log,
-    store: codecs === undefined ? store : new CodecStore(store, codecs),
+    store: remote.store,
+    restore: (partition, now) => remote.restore(partition, now),
     codecs,
     bus: new NatsBus(nc),
     clock: systemClock,
@@ -80,12 +106,15 @@ export async function composeHost(options: HostOptions): Promise<ComposedHost> {
     ...(limits === undefined ? {} : { limits }),
     ...(reach === undefined ? {} : { reach }),
   })
+  remote.start(() => engine.hosted())
   return {
     engine,
     log,
+    remote,
     async close() {
       // What is pending stays pending, so a journal that does not answer holds nobody up.
       const cancel = systemClock.after(CLOSE_APPENDS_MS, () => appends.abort())
+      await remote.close()
       await engine.close()
       await controls.close()
       await log.close()

@@ -7,7 +7,14 @@ import {
   type Interceptors,
   missingActivities,
 } from '@carillon/runtime'
-import type { EngineCounts, EngineLimits, EngineLoad, ReachFailpoint } from '@carillon/runtime/engine'
+import type {
+  CheckpointPace,
+  CheckpointStatus,
+  EngineCounts,
+  EngineLimits,
+  EngineLoad,
+  ReachFailpoint,
+} from '@carillon/runtime/engine'
 import { type Logger, systemClock } from '@carillon/runtime/ports'
 import type { Door, Partition, PayloadCodecs, Subjects } from '@carillon/runtime/protocol'
 import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
@@ -45,6 +52,8 @@ export interface NodeOptions {
   /** How long to try to reach a server, milliseconds; default 15,000. */
   readonly connectTimeoutMs?: number | undefined
   readonly reach?: ReachFailpoint | undefined
+  /** How often, and how fast, partitions are saved remotely; default `CHECKPOINT_PACE`: every 30 s. */
+  readonly checkpoints?: Partial<CheckpointPace> | undefined
   /** What payloads pass on their way out and in, and this node's store; `createCodecs` of `@carillon/runtime/codecs` makes them. Default: none. */
   readonly codecs?: PayloadCodecs | undefined
   /** Gives up waiting, for a server or for another node to be gone, when aborted. */
@@ -83,6 +92,16 @@ export class CarillonNode {
 
   get load(): EngineLoad {
     return this.#parts.host.engine.load
+  }
+
+  /** What of the partitions that this node owns is saved remotely. */
+  get checkpoints(): readonly CheckpointStatus[] {
+    return this.#parts.host.remote.status
+  }
+
+  /** Bytes of snapshots that this node has stored since it started. */
+  get checkpointBytes(): number {
+    return this.#parts.host.remote.bytesStored
   }
 
   /** Inputs of the journal that are not applied yet. Rejects while the journal cannot be asked. */

@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander'
 
 import { addConnectionOptions } from './connection-options.ts'
 import { LOG_LEVELS } from './logger.ts'
-import { parseAddress, parseWhole } from './option-values.ts'
+import { parseAddress, parseDuration, parseWhole } from './option-values.ts'
 import type { NodeFlags } from './run-node.ts'
 
 const DEFAULT_DATA_DIR = '.carillon/node'
@@ -46,6 +46,14 @@ export function addNodeCommand(program: Command): void {
       )
         .env('CARILLON_MONITOR')
         .argParser(parseAddress),
+    )
+    .addOption(
+      new Option(
+        '--checkpoint-every <duration>',
+        'how often the partitions that this node owns are saved in the snapshot stream; default 30s',
+      )
+        .env('CARILLON_CHECKPOINT_EVERY')
+        .argParser(parseDuration),
     )
     .addOption(logLevelOption())
     .addOption(new Option('--supervised').hideHelp())

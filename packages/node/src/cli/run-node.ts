@@ -26,6 +26,7 @@ export interface NodeFlags extends ConnectionFlags {
   readonly door?: Door
   readonly logLevel: LogLevel
   readonly monitor?: MonitorAddress
+  readonly checkpointEvery?: number
   /** Set by `carillon dev`: the node stops with its parent. */
   readonly supervised?: boolean
 }
@@ -167,6 +168,7 @@ function toNodeOptions(flags: NodeFlags, workflows: Workflows, logger: Logger): 
     door: flags.door,
     nats: toNatsOptions(flags),
     connectTimeoutMs: flags.connectTimeout,
+    checkpoints: flags.checkpointEvery === undefined ? undefined : { everyMs: flags.checkpointEvery },
     reach: parseFailpoint(process.env['CARILLON_FAILPOINT']),
   }
 }

@@ -140,10 +140,7 @@ export function boundChanges(store: StoreReader, partition: Partition, position:
   const keys = new Set(rows.flatMap(({ value }) => decodeRow(value).keys))
   const removals = rows.map(({ key }): Write => ({ table: 'meta', key, value: undefined }))
   if (keys.size <= KEYS_MAX) return [...removals, { table: 'meta', key: last.key, value: encodeRow(rows.length, keys) }]
-  return [
-    ...removals,
-    { table: 'meta', key: trackedKey(partition), value: encodeValue(seqOfChangedKey(last.key)) },
-  ]
+  return [...removals, { table: 'meta', key: trackedKey(partition), value: encodeValue(seqOfChangedKey(last.key)) }]
 }
 
 /** The log of a partition that has just been restored: nothing has changed. */

@@ -6,7 +6,7 @@ import { CarillonError } from '../errors.ts'
 import { decodeValue, encodeValue, type Partition } from '../protocol/index.ts'
 
 /** Of the head and of the segments. */
-export const CHECKPOINT_FORMAT = 1
+const CHECKPOINT_FORMAT = 1
 
 export interface Segment {
   readonly name: string
@@ -62,16 +62,24 @@ export function decodeCheckpoint(bytes: Uint8Array, partition: Partition): Check
   if (!Array.isArray(flat)) return refuse('cannot be read: it is replaced by the next one of a node that has its data')
   const [format, number, identity, coveredSeq, atMs, writer, segments] = flat as Flat
   if (format !== CHECKPOINT_FORMAT)
-    return refuse(`has format ${String(format)}, this release knows ${CHECKPOINT_FORMAT}: use the release that the other nodes run`)
+    return refuse(
+      `has format ${String(format)}, this release knows ${CHECKPOINT_FORMAT}: use the release that the other nodes run`,
+    )
   if (number !== partition) return refuse(`says that it is of partition ${String(number)}`)
-  if (typeof identity !== 'string' || !isWhole(coveredSeq) || !isWhole(atMs) || !Array.isArray(segments))
+  if (
+    typeof identity !== 'string' ||
+    typeof writer !== 'string' ||
+    !isWhole(coveredSeq) ||
+    !isWhole(atMs) ||
+    !Array.isArray(segments)
+  )
     return refuse('is malformed')
   return {
     partition,
     identity,
     coveredSeq,
     atMs,
-    writer: String(writer),
+    writer,
     segments: segments.map(([name, parts, bytes, instances]) => ({ name, parts, bytes, instances })),
   }
 }

@@ -135,7 +135,11 @@ function remove(table: Table, key: string): Write {
 function instance(key: InstanceKey, seq: number, stateBytes = 10): Write[] {
   const summary = { startedMs: 1, coveredSeq: seq, standing: undefined, closedMs: undefined, attributes: undefined }
   return [
-    put('record', recordKey(P, key), encodeRecord({ ...summary, status: 'failed' }, new Uint8Array(stateBytes).fill(seq))),
+    put(
+      'record',
+      recordKey(P, key),
+      encodeRecord({ ...summary, status: 'failed' }, new Uint8Array(stateBytes).fill(seq)),
+    ),
     put('tail', tailKey(P, key, seq)),
     put('ids', blockKey(P, key, 1)),
     put('timer', timerKey(P, key, 1000 + seq, `${seq}.0`)),
@@ -164,7 +168,11 @@ describe('a checkpoint', () => {
   it('adds what has changed: instances, those that are gone, effects that are done', async () => {
     await node.commit(10, ...instance('a.1', 1), ...instance('a.2', 2), ...instance('a.3', 3), ...instance('a.4', 4))
     const whole = await save(node)
-    await node.commit(11, remove('effect', effectKey(P, '1.1', 'a.1')), remove('timer', timerKey(P, 'a.1', 1001, '1.0')))
+    await node.commit(
+      11,
+      remove('effect', effectKey(P, '1.1', 'a.1')),
+      remove('timer', timerKey(P, 'a.1', 1001, '1.0')),
+    )
     await node.commit(12, ...[...instance('a.2', 2)].map(({ table, key }) => remove(table, key)))
     await node.commit(13, put('tail', tailKey(P, 'a.3', 13)))
     const added = await save(node)
@@ -193,14 +201,34 @@ describe('a checkpoint', () => {
     await save(node)
     const before = snapshots.partNames
     await node.commit(900)
-    expect(await save(node)).toMatchObject({ kind: 'saved', segment: undefined, head: { checkpoint: { coveredSeq: 900 } } })
+    expect(await save(node)).toMatchObject({
+      kind: 'saved',
+      segment: undefined,
+      head: { checkpoint: { coveredSeq: 900 } },
+    })
     expect(snapshots.partNames).toEqual(before)
     expect((await restored()).rows()).toEqual(node.rows())
   })
 
   it('of another partition leaves this one alone', async () => {
     await node.commit(10, ...instance('a.1', 1))
-    await node.tracked.commit([put('record', recordKey(OTHER, 'a.7'), encodeRecord({ status: 'running', startedMs: 1, coveredSeq: 1, standing: undefined, closedMs: undefined, attributes: undefined }, new Uint8Array(3)))])
+    await node.tracked.commit([
+      put(
+        'record',
+        recordKey(OTHER, 'a.7'),
+        encodeRecord(
+          {
+            status: 'running',
+            startedMs: 1,
+            coveredSeq: 1,
+            standing: undefined,
+            closedMs: undefined,
+            attributes: undefined,
+          },
+          new Uint8Array(3),
+        ),
+      ),
+    ])
     expect(readChanges(node.store, P, 10).keys).toEqual(new Set(['a.1']))
     expect(readChanges(node.store, OTHER, 0).keys).toEqual(new Set(['a.7']))
     await save(node)
@@ -209,7 +237,11 @@ describe('a checkpoint', () => {
 
   it('keeps instances of any size, in parts', async () => {
     const large = instance('a.1', 1, 8 * 1024 * 1024)
-    await node.commit(9, ...large, ...Array.from({ length: 40 }, (_, n) => put('tail', tailKey(P, 'a.1', n), new Uint8Array(500_000).fill(n))))
+    await node.commit(
+      9,
+      ...large,
+      ...Array.from({ length: 40 }, (_, n) => put('tail', tailKey(P, 'a.1', n), new Uint8Array(500_000).fill(n))),
+    )
     const result = await save(node)
     expect(result.kind === 'saved' && result.segment?.parts).toBeGreaterThan(28_000_000 / PART_BYTES_MAX)
     expect((await restored()).rows()).toEqual(node.rows())
@@ -304,7 +336,8 @@ class MemorySnapshotsGate {
 describe('the change log', () => {
   it('lets another owner continue with what has changed in its own store', async () => {
     const second = new Node('second')
-    for (const one of [node, second]) await one.commit(10, ...instance('a.1', 1), ...instance('a.2', 2), ...instance('a.3', 3))
+    for (const one of [node, second])
+      await one.commit(10, ...instance('a.1', 1), ...instance('a.2', 2), ...instance('a.3', 3))
     await save(node)
     for (const one of [node, second]) await one.commit(11, ...instance('a.2', 11))
     await save(node)
@@ -323,7 +356,11 @@ describe('the change log', () => {
     await node.commit(10, ...instance('a.1', 1))
     await save(node)
     const old = new Node('old')
-    await old.store.commit([...instance('a.1', 1), ...instance('a.2', 12), put('meta', positionKey(P), encodeValue(12))])
+    await old.store.commit([
+      ...instance('a.1', 1),
+      ...instance('a.2', 12),
+      put('meta', positionKey(P), encodeValue(12)),
+    ])
     expect(await save(old)).toMatchObject({ kind: 'saved', isWhole: true })
     expect((await restored()).rows()).toEqual(old.rows())
   })
@@ -382,8 +419,16 @@ describe('a restore', () => {
     ['an empty store and a small snapshot', { head: head(9_999) }, 'keep'],
     ['an empty store and a snapshot far ahead', { head: head(10_000) }, 'restore'],
     ['an empty store and a trimmed journal', { head: head(60), bounds: { ...BOUNDS, firstSeq: 61 } }, 'restore'],
-    ['a store behind a trimmed journal', { position: 40, head: head(60), bounds: { ...BOUNDS, firstSeq: 42 } }, 'restore'],
-    ['a store behind an emptied journal', { position: 40, head: head(99), bounds: { identity: IDENTITY, firstSeq: 100, lastSeq: 99 } }, 'restore'],
+    [
+      'a store behind a trimmed journal',
+      { position: 40, head: head(60), bounds: { ...BOUNDS, firstSeq: 42 } },
+      'restore',
+    ],
+    [
+      'a store behind an emptied journal',
+      { position: 40, head: head(99), bounds: { identity: IDENTITY, firstSeq: 100, lastSeq: 99 } },
+      'restore',
+    ],
     ['half of a restore', { isHalf: true, head: head(60) }, 'restore'],
     ['half of a restore whose snapshot is gone, and a whole journal', { isHalf: true }, 'empty'],
     ['a store with data, and a snapshot of another journal', { position: 5, head: head(60, 'other') }, 'keep'],
@@ -392,13 +437,35 @@ describe('a restore', () => {
   })
 
   it.each([
-    ['a trimmed journal and no snapshot', { bounds: { ...BOUNDS, firstSeq: 2 } }, 'JOURNAL_BEHIND', 'no remote snapshot'],
-    ['a gap between snapshot and journal', { head: head(60), bounds: { ...BOUNDS, firstSeq: 62 } }, 'JOURNAL_BEHIND', 'up to seq 60 only'],
-    ['half of a restore, a trimmed journal and no snapshot', { isHalf: true, bounds: { ...BOUNDS, firstSeq: 2 } }, 'JOURNAL_BEHIND', 'no remote snapshot'],
-    ['a journal that ends before what is saved', { position: 5, head: head(61), bounds: { ...BOUNDS, lastSeq: 60 } }, 'JOURNAL_BEHIND', 'ends at seq 60'],
+    [
+      'a trimmed journal and no snapshot',
+      { bounds: { ...BOUNDS, firstSeq: 2 } },
+      'JOURNAL_BEHIND',
+      'no remote snapshot',
+    ],
+    [
+      'a gap between snapshot and journal',
+      { head: head(60), bounds: { ...BOUNDS, firstSeq: 62 } },
+      'JOURNAL_BEHIND',
+      'up to seq 60 only',
+    ],
+    [
+      'half of a restore, a trimmed journal and no snapshot',
+      { isHalf: true, bounds: { ...BOUNDS, firstSeq: 2 } },
+      'JOURNAL_BEHIND',
+      'no remote snapshot',
+    ],
+    [
+      'a journal that ends before what is saved',
+      { position: 5, head: head(61), bounds: { ...BOUNDS, lastSeq: 60 } },
+      'JOURNAL_BEHIND',
+      'ends at seq 60',
+    ],
     ['a snapshot of another journal', { head: head(60, 'other') }, 'JOURNAL_REPLACED', 'created other'],
   ] as const)('law 8: with %s stops', (_, question, code, text) => {
-    expect(() => decideRestore({ ...ask, ...question })).toThrow(expect.objectContaining({ code, message: expect.stringContaining(text) as string }))
+    expect(() => decideRestore({ ...ask, ...question })).toThrow(
+      expect.objectContaining({ code, message: expect.stringContaining(text) as string }),
+    )
   })
 
   it('replaces what an outdated store has of the partition, and of no other', async () => {
@@ -417,7 +484,10 @@ describe('a restore', () => {
 
   it.each([
     ['a part is missing', () => undefined],
-    ['a bit of a part has changed', (bytes: Uint8Array) => bytes.with(bytes.length >> 1, (bytes[bytes.length >> 1] ?? 0) ^ 1)],
+    [
+      'a bit of a part has changed',
+      (bytes: Uint8Array) => bytes.with(bytes.length >> 1, (bytes[bytes.length >> 1] ?? 0) ^ 1),
+    ],
     ['a part is cut', (bytes: Uint8Array) => bytes.slice(0, -10)],
   ])('when %s builds upon the journal where that is whole, and stops where it is not', async (_, change) => {
     await node.commit(60, ...instance('a.1', 50, 3 * PART_BYTES_MAX))
@@ -438,14 +508,19 @@ describe('a restore', () => {
     await save(node)
     const fresh = new Node('fresh')
     const early = { identity: IDENTITY, firstSeq: 30, lastSeq: 58 }
-    expect(await restoreWhereNeeded(restoreOf(fresh, fresh.store, { ...early, lastSeq: 61 }), P, early)).toBe('restored')
+    expect(await restoreWhereNeeded(restoreOf(fresh, fresh.store, { ...early, lastSeq: 61 }), P, early)).toBe(
+      'restored',
+    )
   })
 })
 
 describe('a segment', () => {
   it('gives back the frames that were put into it, wherever the parts are cut', () => {
     const frame = fc.oneof(
-      fc.record({ kind: fc.constant('replaced' as const), key: fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 20 }) }),
+      fc.record({
+        kind: fc.constant('replaced' as const),
+        key: fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 20 }),
+      }),
       fc.record({
         kind: fc.constant('row' as const),
         table: fc.constantFrom('meta', 'record', 'tail', 'ids', 'timer', 'effect'),
@@ -453,7 +528,12 @@ describe('a segment', () => {
           key: fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 60 }),
           value: fc.oneof(
             { weight: 5, arbitrary: fc.uint8Array({ maxLength: 100 }) },
-            { weight: 1, arbitrary: fc.integer({ min: 0, max: 3 * PART_BYTES_MAX }).map((length) => new Uint8Array(length).fill(length & 255)) },
+            {
+              weight: 1,
+              arbitrary: fc
+                .integer({ min: 0, max: 3 * PART_BYTES_MAX })
+                .map((length) => new Uint8Array(length).fill(length & 255)),
+            },
           ),
         }),
       }),
@@ -496,7 +576,14 @@ describe('the checkpointer', () => {
     const checkpointer = new Checkpointer({
       ...contextOf(node, { clock }),
       logger: { ...silentLogger, warn: (_, text) => void warnings.push(text) },
-      pace: { ...CHECKPOINT_PACE, bytesPerS: Infinity, messagesPerS: Infinity, restMs: 0, everyMs: 1000, settleMs: 5000 },
+      pace: {
+        ...CHECKPOINT_PACE,
+        bytesPerS: Infinity,
+        messagesPerS: Infinity,
+        restMs: 0,
+        everyMs: 1000,
+        settleMs: 5000,
+      },
       hosted: () => [
         { partition: P, isOwner: true },
         { partition: OTHER, isOwner: false },

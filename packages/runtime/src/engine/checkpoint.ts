@@ -48,7 +48,13 @@ export interface KnownHead {
 }
 
 export type CheckpointResult =
-  | { readonly kind: 'saved'; readonly head: KnownHead; readonly segment: Segment | undefined; readonly isWhole: boolean; readonly firstPlace: number }
+  | {
+      readonly kind: 'saved'
+      readonly head: KnownHead
+      readonly segment: Segment | undefined
+      readonly isWhole: boolean
+      readonly firstPlace: number
+    }
   /** There is nothing to save, or another node has saved more. */
   | { readonly kind: 'kept'; readonly head: KnownHead | undefined }
   /** Another node was faster, or the partition is not ours any more. */
@@ -147,8 +153,7 @@ async function save(
   const revision = isOwner(partition)
     ? await snapshots.replaceHead(partition, encodeCheckpoint(checkpoint), head?.revision ?? 0)
     : undefined
-  if (revision !== undefined)
-    return { kind: 'saved', head: { revision, checkpoint }, segment, isWhole, firstPlace }
+  if (revision !== undefined) return { kind: 'saved', head: { revision, checkpoint }, segment, isWhole, firstPlace }
   if (segment !== undefined) await snapshots.remove(partition, segment.name)
   return { kind: 'lost' }
 }
@@ -157,7 +162,8 @@ async function save(
 function beginsAnew({ coveredSeq, segments }: Checkpoint, { sinceSeq, keys }: Changes): boolean {
   const [whole, ...later] = segments
   if (whole === undefined) return keys.size > 0 || sinceSeq > coveredSeq
-  if (sinceSeq > coveredSeq || segments.length >= SEGMENTS_MAX || keys.size * 2 > whole.instances + REPLACED_MIN) return true
+  if (sinceSeq > coveredSeq || segments.length >= SEGMENTS_MAX || keys.size * 2 > whole.instances + REPLACED_MIN)
+    return true
   const repeated = later.reduce((sum, { bytes }) => sum + bytes, 0)
   return repeated > Math.max(whole.bytes, REPEATED_BYTES_MIN)
 }

@@ -98,7 +98,8 @@ export class Checkpointer {
   #plan(inMs: number): void {
     if (this.#isClosed) return
     this.#cancel = this.#options.clock.after(inMs, () => {
-      void this.round().finally(() => this.#plan(this.#options.pace.everyMs))
+      const again = (): void => this.#plan(this.#options.pace.everyMs)
+      this.round().then(again, again)
     })
   }
 
@@ -110,6 +111,7 @@ export class Checkpointer {
         else await this.#follow(partition)
       } catch (error) {
         this.#known.delete(partition)
+        if (this.#isClosed) return
         this.#options.logger.warn(
           { partition, err: error },
           'a partition could not be saved remotely: it is tried again, and the journal is kept meanwhile',
@@ -143,11 +145,7 @@ export class Checkpointer {
     const known = this.#of(partition)
     known.head = undefined
     known.last = undefined
-    known.followedSeq = await followCheckpoint(
-      { ...this.#options, isOwner: () => false },
-      partition,
-      known.followedSeq,
-    )
+    known.followedSeq = await followCheckpoint({ ...this.#options, isOwner: () => false }, partition, known.followedSeq)
   }
 
   async #removeOld(): Promise<void> {

@@ -1,5 +1,5 @@
 /** Properties of the fold: whatever happens between two inputs, the same inputs give the same instances and the same effects. */
-import { deepStrictEqual } from 'node:assert'
+import { deepStrictEqual, strictEqual, throws } from 'node:assert'
 
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -1113,17 +1113,24 @@ class TwoNodes {
     if (isWhole !== true) {
       this.counts.torn += 1
       // Before its first batch nothing has changed.
-      if (killAt > 0) expect(() => this.#newNode(disk)).toThrow(/was being restored/u)
+      if (killAt > 0) throws(() => this.#newNode(disk), /was being restored/u)
       await restorePartition(this.#restoreOf(new MemoryStore({ disk })), head.checkpoint)
     }
     this.nodes[which] = this.#newNode(disk)
     this.counts.restored += 1
-    expect(this.nodes[which].partition.position).toBe(head.checkpoint.coveredSeq)
+    strictEqual(this.nodes[which].partition.position, head.checkpoint.coveredSeq)
   }
 
   #restoreOf(store: MemoryStore): Parameters<typeof restorePartition>[0] {
     const bounds = (): Promise<never> => Promise.reject(new Error('not asked'))
-    return { store, decoded: store, snapshots: this.snapshots, log: { bounds }, clock: systemClock, logger: silentLogger }
+    return {
+      store,
+      decoded: store,
+      snapshots: this.snapshots,
+      log: { bounds },
+      clock: systemClock,
+      logger: silentLogger,
+    }
   }
 
   #context(which: 0 | 1): CheckpointContext {

@@ -101,7 +101,13 @@ export interface RestoreQuestion {
 }
 
 /** @throws JOURNAL_BEHIND, JOURNAL_REPLACED */
-export function decideRestore({ partition, position, isHalf, head, bounds }: RestoreQuestion): 'keep' | 'restore' | 'empty' {
+export function decideRestore({
+  partition,
+  position,
+  isHalf,
+  head,
+  bounds,
+}: RestoreQuestion): 'keep' | 'restore' | 'empty' {
   const { identity, firstSeq, lastSeq } = bounds
   if (head !== undefined && head.identity !== identity) {
     // A store with data says by itself whose they are.

@@ -102,7 +102,11 @@ export class MemoryStore implements OrderedStore {
   view(): StoreView {
     this.#checkOpen()
     const copy = new MemoryStore({ disk: this.disk.copy() })
-    return { get: (table, key) => copy.get(table, key), range: (table, range) => copy.range(table, range), close: () => {} }
+    return {
+      get: (table, key) => copy.get(table, key),
+      range: (table, range) => copy.range(table, range),
+      close: () => {},
+    }
   }
 
   async commit(writes: readonly Write[]): Promise<void> {

@@ -1,0 +1,107 @@
+/**
+ * The remote snapshots of one host: its store remembers what has changed, its partitions are restored before they are opened, and saved while it owns them.
+ *
+ * Owns: the checkpointer. Does not own: the store, the connection, the engine.
+ */
+import {
+  CHECKPOINT_PACE,
+  type CheckpointPace,
+  Checkpointer,
+  type CheckpointStatus,
+  checkEvery,
+  CodecStore,
+  type HostedPartition,
+  noFailpoints,
+  type ReachFailpoint,
+  type RestoreContext,
+  restoreWhereNeeded,
+  TrackedStore,
+} from '@carillon/runtime/engine'
+import { type InputLog, type LogBounds, type Logger, type OrderedStore, systemClock } from '@carillon/runtime/ports'
+import type { Partition, PayloadCodecs, Subjects } from '@carillon/runtime/protocol'
+import type { NatsConnection } from '@nats-io/transport-node'
+
+import { JetStreamSnapshots } from './jetstream-snapshots.ts'
+
+export interface RemoteSnapshotsOptions {
+  readonly nc: NatsConnection
+  readonly subjects: Subjects
+  readonly log: InputLog
+  /** Of the log stream. */
+  readonly identity: string
+  /** As it lies on the disk. */
+  readonly store: OrderedStore
+  readonly codecs: PayloadCodecs | undefined
+  /** The node's name. */
+  readonly name: string
+  readonly pace: Partial<CheckpointPace> | undefined
+  readonly reach: ReachFailpoint | undefined
+  readonly logger: Logger
+}
+
+/** Partitions that are looked at, or restored, at the same time. */
+const AT_ONCE = 16
+
+export class RemoteSnapshots {
+  /** What the engine is to use. */
+  readonly store: OrderedStore
+  readonly #restore: RestoreContext
+  readonly #checkpointer: Checkpointer
+  readonly #stop = new AbortController()
+  #hosted: () => readonly HostedPartition[] = () => []
+
+  /** @throws CONFIG_INVALID when the pace is none. */
+  constructor({ nc, subjects, log, identity, store, codecs, name, pace, reach, logger }: RemoteSnapshotsOptions) {
+    const snapshots = new JetStreamSnapshots(nc, subjects, { signal: this.#stop.signal })
+    const tracked = new TrackedStore(store)
+    this.store = codecs === undefined ? tracked : new CodecStore(tracked, codecs)
+    const decoded = codecs === undefined ? store : new CodecStore(store, codecs)
+    const common = { store, snapshots, clock: systemClock, logger, reach: reach ?? noFailpoints }
+    this.#restore = { ...common, decoded, log }
+    const paced = { ...CHECKPOINT_PACE, ...pace }
+    checkEvery(paced.everyMs)
+    this.#checkpointer = new Checkpointer({
+      ...common,
+      identity,
+      writer: name,
+      pace: paced,
+      hosted: () => this.#hosted().map(({ partition, role }) => ({ partition, isOwner: role === 'owner' })),
+    })
+  }
+
+  /** As `restore`, of many. */
+  async restoreAll(partitions: readonly Partition[], bounds: LogBounds): Promise<void> {
+    for (let at = 0; at < partitions.length; at += AT_ONCE)
+      await Promise.all(partitions.slice(at, at + AT_ONCE).map((partition) => this.restore(partition, bounds)))
+  }
+
+  /** To be called before a partition is opened. Throws as `restoreWhereNeeded`. */
+  async restore(partition: Partition, bounds: LogBounds): Promise<void> {
+    await restoreWhereNeeded(this.#restore, partition, bounds)
+  }
+
+  /** Saves from now on what `hosted` says that this host owns. */
+  start(hosted: () => readonly HostedPartition[]): void {
+    this.#hosted = hosted
+    this.#checkpointer.start()
+  }
+
+  get status(): readonly CheckpointStatus[] {
+    return this.#checkpointer.status
+  }
+
+  get bytesStored(): number {
+    return this.#checkpointer.counts.bytesStored
+  }
+
+  /** Saves every owned partition now, without waiting for the next round. */
+  saveNow(): Promise<void> {
+    return this.#checkpointer.round()
+  }
+
+  /** Gives up what is under way. Resolves when nothing of it runs. */
+  async close(): Promise<void> {
+    this.#stop.abort()
+    await this.#checkpointer.close()
+  }
+}
