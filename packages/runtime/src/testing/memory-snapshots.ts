@@ -79,7 +79,6 @@ export class MemorySnapshots implements Snapshots {
 
   async remove(partition: Partition, segment: string): Promise<void> {
     await this.#options.gate?.('removal', partition)
-    for (const name of this.#parts.keys())
-      if (name.startsWith(`${partition}/${segment}/`)) this.#parts.delete(name)
+    for (const name of this.#parts.keys()) if (name.startsWith(`${partition}/${segment}/`)) this.#parts.delete(name)
   }
 }
