@@ -1,21 +1,29 @@
 /** Reads an instance's inputs back from the journal. */
-import type { HistoryEntry, HistoryOptions } from '@carillon/runtime'
-import { HEADERS } from '@carillon/runtime/protocol'
+import { CarillonError, codeOf, type HistoryEntry, type HistoryOptions } from '@carillon/runtime'
+import { type Description, HEADERS } from '@carillon/runtime/protocol'
 import type { StoredMsg } from '@nats-io/jetstream'
 
+import { Journal } from './journal.ts'
 import type { Session } from './session.ts'
 import { checkWhole, readPayload, readStored } from './stored-messages.ts'
 import { formatTarget, type Target } from './target.ts'
 
 const BATCH = 256
 
-/** Gives the inputs in order. It asks for more only when what it had is consumed. */
+/**
+ * Gives the inputs in order. It asks for more only when what it had is consumed.
+ *
+ * @param describe asks the cluster what it knows of the instance.
+ * @throws HISTORY_TRIMMED when inputs of it may be gone, unless that is all right.
+ */
 export async function* readHistory(
   session: Session,
   target: Target,
   options: HistoryOptions,
+  describe: () => Promise<Description>,
 ): AsyncIterableIterator<HistoryEntry> {
   const { typeToken, idToken } = target
+  if (options.partial !== true) await checkReach(session, target, checkWhole(options.from ?? 1, 'from'), describe)
   const messages = readStored(session, {
     stream: session.subjects.logStream,
     filter: session.subjects.logOfInstance(typeToken, idToken),
@@ -50,4 +58,29 @@ function toEntry(session: Session, message: StoredMsg): HistoryEntry | undefined
       name,
     }),
   }
+}
+
+/** Whether the journal reaches back to a sequence, as far as this instance is concerned. */
+async function checkReach(
+  session: Session,
+  target: Target,
+  from: number,
+  describe: () => Promise<Description>,
+): Promise<void> {
+  const { firstSeq, firstTime } = await new Journal(session).bounds()
+  if (from >= firstSeq) return
+  const known = await describe().catch((error: unknown) => String(codeOf(error)))
+  // In its first life, and begun behind the trimmed part: nothing of it was there.
+  const isWhole =
+    typeof known !== 'string' &&
+    known.incarnation === 1 &&
+    firstTime !== undefined &&
+    known.startedMs >= firstTime.getTime()
+  if (isWhole) return
+  const since = firstTime === undefined ? '' : `, ${firstTime.toISOString()}`
+  throw new CarillonError(
+    'HISTORY_TRIMMED',
+    `the journal has been trimmed: it begins at seq ${firstSeq}${since}, and inputs of ${formatTarget(target)} before that may be gone. Read from there (from: ${firstSeq}), or take what is left (partial: true)`,
+    { details: { firstSeq } },
+  )
 }

@@ -43,6 +43,8 @@ import { startedUpdate, valueOf } from './started-update.ts'
 import { formatTarget, payloadSchema, type Target } from './target.ts'
 
 const RESULT_HOLD_MS = 5_000
+/** What a history asks a node may take so long. */
+const DESCRIBE_MS = 5_000
 /** How long a node may hold a read that it has not come to yet. */
 const READ_HOLD_MS = 2_000
 
@@ -223,9 +225,13 @@ export class WorkflowHandle<Shape extends ContractShape = ContractShape> {
     return (isOutcome(outcome) ? valueOf(outcome) : outcome) as ResultOf<Shape>
   }
 
-  /** The inputs of the instance in the journal's order, as far back as the journal is kept, up to its end at the time of the call. */
+  /**
+   * The inputs of the instance in the journal's order, up to its end at the time of the call.
+   *
+   * @throws HISTORY_TRIMMED when the journal is not kept as far back as `from`, and inputs of the instance may be gone; not with `partial`.
+   */
   history(options: HistoryOptions = {}): AsyncIterableIterator<HistoryEntry> {
-    return readHistory(this.#session, this.#target, options)
+    return readHistory(this.#session, this.#target, options, () => this.describe({ timeoutMs: DESCRIBE_MS }))
   }
 
   /**

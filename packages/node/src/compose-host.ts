@@ -5,7 +5,13 @@
  * Owns: all of it but the connection.
  */
 import { JetStreamControls } from '@carillon/client'
-import { type CheckpointPace, Engine, type EngineLimits, type ReachFailpoint } from '@carillon/runtime/engine'
+import {
+  type CheckpointPace,
+  Engine,
+  type EngineLimits,
+  type KeptHistory,
+  type ReachFailpoint,
+} from '@carillon/runtime/engine'
 import { type Logger, systemClock } from '@carillon/runtime/ports'
 import type { ClusterRecord, Partition, PayloadCodecs, Subjects } from '@carillon/runtime/protocol'
 import type { NatsConnection } from '@nats-io/transport-node'
@@ -33,6 +39,8 @@ export interface HostOptions {
   readonly name?: string | undefined
   /** How its partitions are saved remotely; see `CheckpointPace`. */
   readonly checkpoints?: Partial<CheckpointPace> | undefined
+  /** What of the journal is kept behind the snapshots; everything when undefined. */
+  readonly history?: KeptHistory | undefined
   readonly logger: Logger
   /** Called once when the engine cannot go on; close the host then. */
   readonly onFailed: (error: unknown) => void
@@ -69,19 +77,21 @@ export async function composeHost(options: HostOptions): Promise<ComposedHost> {
     cluster: { clusterId: record.clusterId, clusterName: record.namespace, logIdentity: identity },
     log: logger,
   })
-  const remote = new RemoteSnapshots({
-    nc,
-    subjects,
-    log,
-    identity,
-    store,
-    codecs,
-    name: options.name ?? 'unnamed',
-    pace: options.checkpoints,
-    reach,
-    logger,
-  })
+  let remote: RemoteSnapshots
   try {
+    remote = new RemoteSnapshots({
+      nc,
+      subjects,
+      log,
+      identity,
+      store,
+      codecs,
+      name: options.name ?? 'unnamed',
+      pace: options.checkpoints,
+      history: options.history,
+      reach,
+      logger,
+    })
     await remote.restoreAll(options.partitions, bounds)
   } catch (error) {
     await store.close()

@@ -13,6 +13,7 @@ import type {
   EngineCounts,
   EngineLimits,
   EngineLoad,
+  KeptHistory,
   ReachFailpoint,
 } from '@carillon/runtime/engine'
 import { type Logger, systemClock } from '@carillon/runtime/ports'
@@ -54,6 +55,8 @@ export interface NodeOptions {
   readonly reach?: ReachFailpoint | undefined
   /** How often, and how fast, partitions are saved remotely; default `CHECKPOINT_PACE`: every 30 s. */
   readonly checkpoints?: Partial<CheckpointPace> | undefined
+  /** What of the journal is kept behind the remote snapshots. Default: everything, nothing is trimmed. The same on every node. */
+  readonly history?: KeptHistory | undefined
   /** What payloads pass on their way out and in, and this node's store; `createCodecs` of `@carillon/runtime/codecs` makes them. Default: none. */
   readonly codecs?: PayloadCodecs | undefined
   /** Gives up waiting, for a server or for another node to be gone, when aborted. */
@@ -97,6 +100,11 @@ export class CarillonNode {
   /** What of the partitions that this node owns is saved remotely. */
   get checkpoints(): readonly CheckpointStatus[] {
     return this.#parts.host.remote.status
+  }
+
+  /** Messages of the journal that this node has trimmed since it started. */
+  get trimmed(): number {
+    return this.#parts.host.remote.trimmed
   }
 
   /** Bytes of snapshots that this node has stored since it started. */

@@ -11,6 +11,8 @@ import {
   checkEvery,
   CodecStore,
   type HostedPartition,
+  JournalTrim,
+  type KeptHistory,
   noFailpoints,
   type ReachFailpoint,
   type RestoreContext,
@@ -22,6 +24,7 @@ import type { Partition, PayloadCodecs, Subjects } from '@carillon/runtime/proto
 import type { NatsConnection } from '@nats-io/transport-node'
 
 import { JetStreamSnapshots } from './jetstream-snapshots.ts'
+import { JetStreamStoredJournal } from './stored-journal.ts'
 
 export interface RemoteSnapshotsOptions {
   readonly nc: NatsConnection
@@ -35,6 +38,8 @@ export interface RemoteSnapshotsOptions {
   /** The node's name. */
   readonly name: string
   readonly pace: Partial<CheckpointPace> | undefined
+  /** What of the journal is kept behind the snapshots; everything when undefined. */
+  readonly history: KeptHistory | undefined
   readonly reach: ReachFailpoint | undefined
   readonly logger: Logger
 }
@@ -47,11 +52,24 @@ export class RemoteSnapshots {
   readonly store: OrderedStore
   readonly #restore: RestoreContext
   readonly #checkpointer: Checkpointer
+  readonly #trim: JournalTrim | undefined
   readonly #stop = new AbortController()
   #hosted: () => readonly HostedPartition[] = () => []
 
   /** @throws CONFIG_INVALID when the pace is none. */
-  constructor({ nc, subjects, log, identity, store, codecs, name, pace, reach, logger }: RemoteSnapshotsOptions) {
+  constructor({
+    nc,
+    subjects,
+    log,
+    identity,
+    store,
+    codecs,
+    name,
+    pace,
+    history,
+    reach,
+    logger,
+  }: RemoteSnapshotsOptions) {
     const snapshots = new JetStreamSnapshots(nc, subjects, { signal: this.#stop.signal })
     const tracked = new TrackedStore(store)
     this.store = codecs === undefined ? tracked : new CodecStore(tracked, codecs)
@@ -66,6 +84,15 @@ export class RemoteSnapshots {
       writer: name,
       pace: paced,
       hosted: () => this.#hosted().map(({ partition, role }) => ({ partition, isOwner: role === 'owner' })),
+    })
+    if (history === undefined) return
+    this.#trim = new JournalTrim({
+      ...common,
+      ...paced,
+      journal: new JetStreamStoredJournal(nc, subjects),
+      partitions: subjects.partitions,
+      keep: history,
+      isJanitor: () => this.#hosted().some(({ partition, role }) => partition === 0 && role === 'owner'),
     })
   }
 
@@ -84,6 +111,7 @@ export class RemoteSnapshots {
   start(hosted: () => readonly HostedPartition[]): void {
     this.#hosted = hosted
     this.#checkpointer.start()
+    this.#trim?.start()
   }
 
   get status(): readonly CheckpointStatus[] {
@@ -94,6 +122,11 @@ export class RemoteSnapshots {
     return this.#checkpointer.counts.bytesStored
   }
 
+  /** Messages that this host has removed from the journal since it started. */
+  get trimmed(): number {
+    return this.#trim?.removed ?? 0
+  }
+
   /** Saves every owned partition now, without waiting for the next round. */
   saveNow(): Promise<void> {
     return this.#checkpointer.round()
@@ -102,6 +135,7 @@ export class RemoteSnapshots {
   /** Gives up what is under way. Resolves when nothing of it runs. */
   async close(): Promise<void> {
     this.#stop.abort()
+    await this.#trim?.close()
     await this.#checkpointer.close()
   }
 }

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { type Carillon, connect } from '@carillon/client'
-import { type CarillonNode, openNode } from '@carillon/node'
-import { defineWorkflow, implement, implementActivities, type } from '@carillon/runtime'
+import { type CarillonNode, type NodeOptions, openNode } from '@carillon/node'
+import { defineWorkflow, type HistoryOptions, implement, implementActivities, type } from '@carillon/runtime'
 import { type LogMessage, silentLogger } from '@carillon/runtime/ports'
 import { Refold } from '@carillon/runtime/replay'
 import { jetstreamManager } from '@nats-io/jetstream'
@@ -88,7 +88,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-async function start(): Promise<void> {
+async function start(options: Partial<NodeOptions> = {}): Promise<void> {
   node = await openNode({
     servers: server.url,
     dataDir: join(folder, 'data'),
@@ -96,6 +96,7 @@ async function start(): Promise<void> {
     partitions: 4,
     workflows: { implementations: [keeper], activities },
     checkpoints: { everyMs: 100, restMs: 0, settleMs: 0 },
+    ...options,
   })
   await node.caughtUp
 }
@@ -190,5 +191,35 @@ describe('a node without its disk', () => {
     await expect(start()).rejects.toMatchObject({ code: 'JOURNAL_BEHIND' })
     // With the data as they are it stops as well, and again.
     await expect(start()).rejects.toMatchObject({ code: 'JOURNAL_BEHIND' })
+  }, 60_000)
+})
+
+describe('trimming', () => {
+  it('removes what is saved and not to be kept, says so to who reads it, and nothing is missed by a node without its disk', async () => {
+    await node?.close()
+    await start({ history: { bytes: 2000 } })
+    for (let i = 0; i < 50; i++) for (const id of IDS) await carillon.workflow(Keeper, id).signal('add', 1)
+    const { lastSeq } = await carillon.journal.bounds()
+    await vi.waitUntil(async () => (await carillon.journal.bounds()).firstSeq > lastSeq - 40, WAIT)
+    expect(node?.trimmed).toBeGreaterThan(500)
+    const { firstSeq } = await carillon.journal.bounds()
+    // The newest are kept.
+    expect(firstSeq).toBeLessThanOrEqual(lastSeq - 5)
+    const read = async (options: HistoryOptions): Promise<number> => {
+      let count = 0
+      for await (const entry of carillon.workflow(Keeper, 'keeper-3').history(options)) count += entry.seq > 0 ? 1 : 0
+      return count
+    }
+    await expect(read({})).rejects.toMatchObject({ code: 'HISTORY_TRIMMED', details: { firstSeq } })
+    expect(await read({ partial: true })).toBeLessThan(20)
+    expect(await read({ from: firstSeq })).toBe(await read({ partial: true }))
+    // One that began behind the trimmed part is whole.
+    await carillon.workflow(Keeper, 'late').signal('add', 1, { wait: 'applied' })
+    let late = 0
+    for await (const { kind } of carillon.workflow(Keeper, 'late').history()) late += kind === 'signal' ? 1 : 0
+    expect(late).toBe(1)
+    await stopWithoutDisk()
+    await start()
+    for (const id of IDS) expect((await carillon.workflow(Keeper, id).query('seen')).sum).toBe(50)
   }, 60_000)
 })

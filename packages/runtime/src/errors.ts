@@ -47,6 +47,7 @@ export const ERROR_CODES = {
   NO_NODE: 'retry',
   NOT_OWNER: 'reroute',
   CLOSING: 'reroute',
+  HISTORY_TRIMMED: 'terminal',
   JOURNAL_BEHIND: 'stop',
   JOURNAL_REPLACED: 'stop',
   SNAPSHOT_DAMAGED: 'retry',

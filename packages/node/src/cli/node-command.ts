@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander'
 
 import { addConnectionOptions } from './connection-options.ts'
 import { LOG_LEVELS } from './logger.ts'
-import { parseAddress, parseDuration, parseWhole } from './option-values.ts'
+import { parseAddress, parseBytes, parseDuration, parseWhole } from './option-values.ts'
 import type { NodeFlags } from './run-node.ts'
 
 const DEFAULT_DATA_DIR = '.carillon/node'
@@ -54,6 +54,22 @@ export function addNodeCommand(program: Command): void {
       )
         .env('CARILLON_CHECKPOINT_EVERY')
         .argParser(parseDuration),
+    )
+    .addOption(
+      new Option(
+        '--keep-history <duration>',
+        'trim the journal behind the snapshots, but keep what was stored less than this ago; default: keep everything. The same on every node',
+      )
+        .env('CARILLON_KEEP_HISTORY')
+        .argParser(parseDuration),
+    )
+    .addOption(
+      new Option(
+        '--keep-history-bytes <size>',
+        'trim the journal behind the snapshots, but keep the newest of this size; with --keep-history, what either of them wants is kept',
+      )
+        .env('CARILLON_KEEP_HISTORY_BYTES')
+        .argParser(parseBytes),
     )
     .addOption(logLevelOption())
     .addOption(new Option('--supervised').hideHelp())

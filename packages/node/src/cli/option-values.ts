@@ -28,6 +28,16 @@ export function parseDuration(text: string): number {
   )
 }
 
+const UNITS = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 }
+
+/** Bytes from `500MB`, `20GiB`, `1000000B`. */
+export function parseBytes(text: string): number {
+  const [, count, unit] = /^(\d+(?:\.\d+)?) ?([kKMGT]?i?B)$/.exec(text) ?? []
+  const bytes = unit !== undefined && unit in UNITS ? Number(count) * UNITS[unit as keyof typeof UNITS] : 0
+  if (bytes >= 1 && Number.isSafeInteger(Math.round(bytes))) return Math.round(bytes)
+  throw new InvalidArgumentError("It must be a size above 0 with its unit, for example '500MB' or '20GiB'.")
+}
+
 /** Several values in one text, as environment variables hold them. */
 export function splitList(texts: readonly string[] | undefined): string[] {
   return (texts ?? [])

@@ -18,6 +18,7 @@ interface ReadFlags extends ConnectionFlags {
 
 interface HistoryFlags extends ConnectionFlags, StateHistoryFlags {
   readonly state?: boolean
+  readonly partial?: boolean
 }
 
 /** Rows that are laid out together; a history has no end that could be waited for. */
@@ -82,6 +83,7 @@ function addHistory(program: Command): void {
   )
     .addOption(new Option('--from <seq>', 'the first sequence of interest').argParser(parseWhole))
     .addOption(new Option('--limit <rows>', 'at most so many').argParser(parseWhole))
+    .option('--partial', 'where the journal has been trimmed: what is left of them')
     .option('--state', 'the state after every input, what changed in it, and what the input asked for (>)')
     .addOption(new Option('--at <seq>', 'with --state: only the state as of this sequence').argParser(parseWhole))
     .option('--workflows <file...>', 'with --state: the files that implement the type')
@@ -93,7 +95,9 @@ function addHistory(program: Command): void {
       if (flags.state !== true) refuseWithoutState(flags)
       await withClient(flags, async (carillon) => {
         if (flags.state === true) return printStates(carillon, type, id, flags)
-        const entries = carillon.workflow(type, id).history({ from: flags.from, limit: flags.limit })
+        const entries = carillon
+          .workflow(type, id)
+          .history({ from: flags.from, limit: flags.limit, partial: flags.partial })
         if (flags.json === true) for await (const entry of entries) printJson(entry)
         else
           for await (const chunk of inChunks(entries, HISTORY_CHUNK))

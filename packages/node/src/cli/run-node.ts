@@ -1,6 +1,7 @@
 /** The life of a node process: load, open, run until asked to stop or until it cannot go on, drain. */
 import { hostname } from 'node:os'
 
+import type { KeptHistory } from '@carillon/runtime/engine'
 import type { Door } from '@carillon/runtime/protocol'
 import type { Logger } from 'pino'
 
@@ -27,6 +28,8 @@ export interface NodeFlags extends ConnectionFlags {
   readonly logLevel: LogLevel
   readonly monitor?: MonitorAddress
   readonly checkpointEvery?: number
+  readonly keepHistory?: number
+  readonly keepHistoryBytes?: number
   /** Set by `carillon dev`: the node stops with its parent. */
   readonly supervised?: boolean
 }
@@ -169,8 +172,15 @@ function toNodeOptions(flags: NodeFlags, workflows: Workflows, logger: Logger): 
     nats: toNatsOptions(flags),
     connectTimeoutMs: flags.connectTimeout,
     checkpoints: flags.checkpointEvery === undefined ? undefined : { everyMs: flags.checkpointEvery },
+    history: toHistory(flags),
     reach: parseFailpoint(process.env['CARILLON_FAILPOINT']),
   }
+}
+
+/** With neither flag the journal is kept whole. */
+function toHistory({ keepHistory, keepHistoryBytes }: NodeFlags): KeptHistory | undefined {
+  if (keepHistory === undefined && keepHistoryBytes === undefined) return undefined
+  return { ageMs: keepHistory, bytes: keepHistoryBytes }
 }
 
 /**

@@ -4,7 +4,8 @@
  * Everything is read when it is asked for: between two scrapes nothing is measured for it. No name of an instance, a type or a signal becomes a
  * label: what comes from outside must not decide how many series there are.
  */
-import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
+import type { CheckpointStatus } from '@carillon/runtime/engine'
+import { collectDefaultMetrics, Counter, Gauge, type Metric, Registry } from 'prom-client'
 
 import type { CarillonNode } from '../node.ts'
 import type { NodePhase } from './node-phase.ts'
@@ -71,9 +72,51 @@ export function createNodeMetrics(read: () => MetricsSource): Registry {
     'How long after it was stored the last input was applied',
     (node) => node.load.lagMs / 1000,
   )
+  for (const metric of checkpointMetrics(read)) registry.registerMetric(metric)
   registry.registerMetric(journalLag(read))
   registry.registerMetric(phase(read))
   return registry
+}
+
+/** Of the partitions that the node owns. How many there are is decided when the cluster is created, so they may be labels. */
+function checkpointMetrics(read: () => MetricsSource): readonly Metric[] {
+  const ofPartition = (name: string, help: string, value: (status: CheckpointStatus) => number): Gauge =>
+    new Gauge({
+      name: `carillon_${name}`,
+      help,
+      labelNames: ['partition'],
+      registers: [],
+      collect() {
+        this.reset()
+        for (const status of read().node?.checkpoints ?? []) this.set({ partition: status.partition }, value(status))
+      },
+    })
+  const total = (name: string, help: string, value: (node: CarillonNode) => number): Counter =>
+    new Counter({
+      name: `carillon_${name}`,
+      help,
+      registers: [],
+      collect() {
+        const { node } = read()
+        this.reset()
+        if (node !== undefined) this.inc(value(node))
+      },
+    })
+  return [
+    ofPartition(
+      'checkpoint_covered_seq',
+      'Up to here the journal is covered by the remote snapshot',
+      (one) => one.coveredSeq,
+    ),
+    ofPartition(
+      'checkpoint_age_seconds',
+      'Since the remote snapshot was made',
+      ({ atMs }) => (Date.now() - atMs) / 1000,
+    ),
+    ofPartition('checkpoint_size_bytes', 'All segments of the remote snapshot', ({ bytes }) => bytes),
+    total('checkpoint_bytes_total', 'Bytes of snapshots that were stored', (node) => node.checkpointBytes),
+    total('journal_trimmed_total', 'Messages of the journal that were trimmed', (node) => node.trimmed),
+  ]
 }
 
 function phase(read: () => MetricsSource): Gauge {

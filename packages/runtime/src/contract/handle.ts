@@ -130,6 +130,8 @@ export interface HistoryOptions {
   readonly from?: number | undefined
   /** Entries at most; default all. */
   readonly limit?: number | undefined
+  /** Take what is left where the journal has been trimmed, and inputs behind `from` may be gone; default: an error. */
+  readonly partial?: boolean | undefined
 }
 
 /** One input as it stands in the journal. It may be a repeat, or one that was refused: the journal holds what was sent. */

@@ -2,6 +2,7 @@ export { checkEvery, Checkpointer, type CheckpointerOptions, type CheckpointStat
 export { CHECKPOINT_PACE, type CheckpointPace } from './checkpoint-pace.ts'
 export { TrackedStore } from './change-log.ts'
 export { restoreWhereNeeded, type RestoreContext } from './restore.ts'
+export { JournalTrim, type KeptHistory } from './journal-trim.ts'
 export { CodecStore } from './codec-store.ts'
 export * from './engine.ts'
 export * from './engine-limits.ts'
