@@ -14,6 +14,11 @@ const PARENT_WATCH_MS = 500
 /** `prepare` is what must be in place; `run` resolves with the exit code. */
 const TASKS = {
   setup: { prepare: ['install', 'nats-server', 'build'], deadlineMs: NEVER_MS, run: async () => 0 },
+  'demo:cluster': {
+    prepare: ['install', 'nats-server', 'build'],
+    deadlineMs: NEVER_MS,
+    run: program('packages/examples/dist/loyalty/cluster-demo.js'),
+  },
   demo: {
     prepare: ['install', 'nats-server', 'build'],
     deadlineMs: NEVER_MS,
@@ -30,6 +35,22 @@ const TASKS = {
     deadlineMs: NEVER_MS,
     run: program('bench/dist/flood.js'),
   },
+  'bench:failover': {
+    prepare: ['install', 'nats-server', 'build'],
+    deadlineMs: NEVER_MS,
+    run: program('bench/dist/failover.js'),
+  },
+  'bench:million': {
+    prepare: ['install', 'nats-server', 'build'],
+    deadlineMs: NEVER_MS,
+    run: program('bench/dist/million.js'),
+  },
+  'bench:capacity': {
+    prepare: ['install', 'nats-server', 'build'],
+    deadlineMs: NEVER_MS,
+    run: program('bench/dist/capacity.js'),
+  },
+  'bench:plan': { prepare: ['install', 'build'], deadlineMs: NEVER_MS, run: program('bench/dist/plan.js') },
   'bench:ring': { prepare: ['install', 'build'], deadlineMs: NEVER_MS, run: program('bench/dist/ring.js') },
   check: {
     prepare: ['install'],

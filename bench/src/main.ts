@@ -7,7 +7,6 @@
  *
  * One producer process, one nats-server, one consumer process. Cases take turns, round after round; medians are printed.
  */
-import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,6 +16,7 @@ import { type NatsProcess, openNatsProcess } from '@carillon/node'
 import { provideNatsServer } from '../../scripts/nats-server.mjs'
 import { Child } from './ipc.ts'
 import type { Load } from './bench-types.ts'
+import { cpuMsOf } from './process-use.ts'
 import { type CpuMicros, type Figures, printTable } from './report.ts'
 
 /** The tail of the load before it, and its commits, are not what is measured. */
@@ -149,17 +149,6 @@ async function rate(
     (ms, i) => ((ms - (before[i] ?? 0)) * 1000) / load.signals,
   )
   return { perSecond, cpu: { producer: producerMicros, server: serverMicros, consumer: consumerMicros } }
-}
-
-/** CPU time of another process in milliseconds; not a number where there is no /proc. */
-function cpuMsOf(pid: number): number {
-  try {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
-    // utime and stime, in ticks of 10 ms.
-    return (Number(fields[11]) + Number(fields[12])) * 10
-  } catch {
-    return Number.NaN
-  }
 }
 
 async function ping(producer: Child, how: 'raw' | 'client', prefix: string): Promise<number[]> {

@@ -1,4 +1,5 @@
 /** Medians, ratios and the table of the bench. */
+import { median, quantile } from './quantiles.ts'
 
 /** CPU time of one signal in microseconds, by process. */
 export interface CpuMicros {
@@ -104,15 +105,6 @@ function costs(values: readonly CpuMicros[]): string {
 
 function ratio(values: readonly number[]): string {
   return median(values).toFixed(2)
-}
-
-function median(values: readonly number[]): number {
-  return quantile(values, 0.5)
-}
-
-function quantile(values: readonly number[], q: number): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN
 }
 
 function round(value: number): string {

@@ -1,5 +1,6 @@
 /** Opens a cluster: checks the server, agrees on the cluster's record, and makes or checks its streams. */
 import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 
 import { CarillonError } from '@carillon/runtime'
 import {
@@ -17,11 +18,11 @@ import {
 } from '@carillon/runtime/protocol'
 import { JetStreamApiError, jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { type KV, Kvm } from '@nats-io/kv'
-import type { NatsConnection } from '@nats-io/transport-node'
+import { errors, type NatsConnection } from '@nats-io/transport-node'
 
 import { callStreamPlan, deadStreamPlan, ensureStream, logStreamPlan, snapshotStreamPlan } from './cluster-streams.ts'
 import { checkDoor } from './door-check.ts'
-import { checkServer, toServerError } from './server-check.ts'
+import { checkServer, isNoResponders, toServerError } from './server-check.ts'
 
 export interface ClusterOptions {
   readonly namespace: string
@@ -49,6 +50,9 @@ export interface Cluster {
 
 const TIMEOUT_MS = 15_000
 const WRONG_LAST_SEQUENCE = 10071
+const UNAVAILABLE = 503
+const REQUEST_TIMEOUT_MS = 2000
+const RETRY_MS = 100
 
 /**
  * Opens the cluster of a namespace, and creates it when there is none. Idempotent: nodes that start at once end with
@@ -62,11 +66,23 @@ export async function openCluster(nc: NatsConnection, options: ClusterOptions): 
   checkOptions(options)
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
   await checkServer(nc, timeoutMs)
-  try {
-    return await open(nc, options, timeoutMs)
-  } catch (error) {
-    throw toServerError(error, `opening the cluster of namespace ${options.namespace}`)
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    try {
+      return await open(nc, options, Math.min(timeoutMs, REQUEST_TIMEOUT_MS))
+    } catch (error) {
+      // What another node has just made may not have elected its leader yet; all of it may be done again.
+      if (!mayBeLeaderless(error) || nc.isClosed() || performance.now() > deadline)
+        throw toServerError(error, `opening the cluster of namespace ${options.namespace}`)
+    }
+    await delay(RETRY_MS)
   }
+}
+
+/** A stream without a leader refuses, or nobody answers, or a request about it is lost. */
+function mayBeLeaderless(error: unknown): boolean {
+  if (isNoResponders(error) || error instanceof errors.TimeoutError) return true
+  return error instanceof JetStreamApiError && error.status === UNAVAILABLE
 }
 
 async function open(nc: NatsConnection, options: ClusterOptions, timeoutMs: number): Promise<Cluster> {

@@ -14,6 +14,9 @@ export {
   openNatsCluster,
 } from './nats-cluster.ts'
 export { freePort, type NatsProcess, type NatsProcessOptions, openNatsProcess } from './nats-process.ts'
+export { type NodeCondition, NodeGroup, type NodeGroupOptions } from './node-group.ts'
+export { type NodeProcess, type NodeProcessOptions, openNodeProcess } from './node-process.ts'
+export { readPartitionOwners } from './partition-owners.ts'
 export { type Cluster, type ClusterOptions, openCluster } from './cluster.ts'
 export { type OpenedLmdbStore, openLmdbStore, type OpenLmdbStoreOptions } from './open-lmdb-store.ts'
 export { loadWorkflows } from './load-workflows.ts'

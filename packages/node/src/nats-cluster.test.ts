@@ -2,6 +2,7 @@ import { jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 
+import { openCluster } from './cluster.ts'
 import type { NatsCluster } from './nats-cluster.ts'
 import { startTestNatsCluster } from './testing/nats-cluster.ts'
 
@@ -28,6 +29,15 @@ describe('openNatsCluster', () => {
   /** Publishes until a message is stored; gives its sequence. */
   const store = (): Promise<number> =>
     vi.waitFor(async () => (await jetstream(nc, { timeout: 500 }).publish('numbers', 'x')).seq, WAIT)
+
+  it('has streams that have no leader yet while nodes open a new cluster at once: they wait and agree', async () => {
+    const connections = await Promise.all(cluster.members.map(({ url }) => connect({ servers: url })))
+    for (const namespace of ['a', 'b', 'c']) {
+      const opened = await Promise.all(connections.map((own) => openCluster(own, { namespace, replicas: 3 })))
+      expect(new Set(opened.map(({ record }) => record.clusterId)).size).toBe(1)
+    }
+    await Promise.all(connections.map((own) => own.close()))
+  })
 
   it('knows who leads a stream, and lets it step down', async () => {
     const before = await cluster.leaderOf(STREAM)
@@ -77,3 +87,13 @@ async function replicasOf(nc: NatsConnection): Promise<readonly string[]> {
   const { cluster } = await (await jetstreamManager(nc)).streams.info(STREAM)
   return [cluster?.leader ?? '', ...(cluster?.replicas ?? []).map(({ name }) => name)].sort()
 }
+
+it('a cluster of one server is a server by itself, which leads everything', async () => {
+  const cluster = await startTestNatsCluster({ size: 1 })
+  const nc = await connect({ servers: [...cluster.servers] })
+  await (await jetstreamManager(nc)).streams.add({ name: STREAM, subjects: ['numbers'] })
+  await cluster.ready()
+  expect((await cluster.leaderOf(STREAM)).name).toBe('nats-1')
+  await nc.close()
+  await cluster.close()
+})

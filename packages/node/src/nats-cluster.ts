@@ -26,7 +26,7 @@ export interface NatsClusterOptions {
   readonly path: string
   /** Each member has a folder of its name in it; made when absent. */
   readonly dir: string
-  /** Default 3. */
+  /** Default 3. One runs by itself, and leads everything. */
   readonly size?: number
   /** More lines of every server's configuration, at the top level. */
   readonly config?: string
@@ -127,7 +127,8 @@ async function createCluster(options: NatsClusterOptions): Promise<OwnCluster> {
       name: `nats-${index + 1}`,
       port: portOf(index),
       monitorPort,
-      config: [`http: "${HOST}:${monitorPort}"`, cluster, options.config ?? ''].join('\n'),
+      // One server is no cluster: without others it would wait for them.
+      config: [`http: "${HOST}:${monitorPort}"`, size === 1 ? '' : cluster, options.config ?? ''].join('\n'),
     })
   })
   return new OwnCluster(members, options)
@@ -228,6 +229,7 @@ class OwnCluster implements NatsCluster {
   }
 
   ready(timeoutMs = TIMEOUT_MS): Promise<void> {
+    if (this.members.length === 1) return Promise.resolve()
     return waitFor(timeoutMs, async () => {
       const views = await this.#views()
       const missing = whatIsMissing(views, this.#runningMembers(), this.members.length)
@@ -276,7 +278,7 @@ class OwnCluster implements NatsCluster {
 
   #findMember(timeoutMs: number, what: string, find: (views: readonly NamedView[]) => string | undefined) {
     return waitFor<NatsMember>(timeoutMs, async () => {
-      const found = find(await this.#views())
+      const found = this.members.length === 1 ? this.members[0]?.name : find(await this.#views())
       const member = this.members.find(({ name }) => name === found)
       return member === undefined ? { missing: `there is no leader ${what}` } : { value: member }
     })

@@ -16,11 +16,13 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer, type Socket } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { join, resolve as resolvePath } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
 import { CarillonError } from '@carillon/runtime'
+
+import { watchProcess } from './process-watchdog.ts'
 
 export interface NatsProcessOptions {
   /** The nats-server binary. */
@@ -108,7 +110,7 @@ async function start(options: NatsProcessOptions, port: number): Promise<NatsPro
       resolve()
     })
   })
-  const watchdog = child.pid === undefined ? undefined : watch(child.pid)
+  const watchdog = child.pid === undefined ? undefined : watchProcess(child.pid)
   child.once('exit', () => watchdog?.end())
 
   const failure = await waitUntilReady(
@@ -156,44 +158,6 @@ function configOf(options: NatsProcessOptions, port: number, name: string): stri
     options.config ?? '',
     '',
   ].join('\n')
-}
-
-/**
- * Ends the server when the pipe to the watchdog closes (invariant 2). Ending the watchdog first leaves the server
- * alone.
- */
-function watch(pid: number): { end(): void } {
-  if (process.platform === 'win32') return watchOnExit(pid)
-  const script = 'cat >/dev/null; kill -KILL "$1" 2>/dev/null'
-  const watchdog = spawn('/bin/sh', ['-c', script, 'sh', String(pid)], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  })
-  watchdog.on('error', () => undefined)
-  watchdog.unref()
-  if (watchdog.stdin !== null && 'unref' in watchdog.stdin) (watchdog.stdin as Socket).unref()
-  return { end: () => void (watchdog.pid !== undefined && killGroup(watchdog.pid)) }
-}
-
-function watchOnExit(pid: number): { end(): void } {
-  const kill = (): void => {
-    try {
-      process.kill(pid, 'SIGKILL')
-    } catch {
-      // It has ended already.
-    }
-  }
-  process.once('exit', kill)
-  return { end: () => void process.off('exit', kill) }
-}
-
-/** The shell and its `cat`: both are in the group that `detached` made. */
-function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, 'SIGKILL')
-  } catch {
-    // It has ended already.
-  }
 }
 
 function collectLines(child: ChildProcess, log: ((line: string) => void) | undefined): string[] {

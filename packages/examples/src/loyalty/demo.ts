@@ -4,24 +4,23 @@
  *
  * Exit code: 0 when all is equal, 1 when it is not or something failed, 130 when it was stopped.
  */
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 import { connect } from '@carillon/client'
-import { openNatsProcess } from '@carillon/node'
+import { openNatsProcess, openNodeProcess } from '@carillon/node'
 
 import { CrashingNode } from './demo/crashing-node.ts'
-import { startNode } from './demo/node-process.ts'
-import { Progress } from './demo/progress.ts'
 import { runDemo } from './demo/run-demo.ts'
+import { onStage, type Stage } from './demo/stage.ts'
 
 const FEED = fileURLToPath(new URL('../../loyalty/feed.ndjson', import.meta.url))
+/** The node's program lies beside this file, compiled as this file is. */
+const PROGRAM = fileURLToPath(new URL(`node-main.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url))
 /** How long the partner takes to answer: the crash then meets calls that have arrived and are not answered. */
 const PARTNER_ANSWER_MS = 30
-const STOPPED = 130
 
 const { values } = parseArgs({
   options: {
@@ -36,39 +35,17 @@ const { values } = parseArgs({
   },
 })
 
-process.exitCode = await main()
+process.exitCode = await onStage(values, openAndRun)
 
-async function main(): Promise<number> {
-  const stop = new AbortController()
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => stop.abort())
-  // Whoever read the output is gone.
-  process.stdout.on('error', () => stop.abort())
-  const folder = await mkdtemp(join(tmpdir(), 'carillon-demo-'))
-  const closers = [() => (values.keep ? tellKept(folder) : rm(folder, { recursive: true, force: true }))]
-  try {
-    return (await openAndRun(folder, stop.signal, (close) => closers.push(close))) ? 0 : 1
-  } catch (error) {
-    if (stop.signal.aborted) return STOPPED
-    console.error(`the demo failed: ${error instanceof Error ? error.message : String(error)}`)
-    return 1
-  } finally {
-    for (const close of closers.toReversed()) await close()
-  }
-}
-
-async function openAndRun(
-  folder: string,
-  signal: AbortSignal,
-  defer: (close: () => Promise<void>) => void,
-): Promise<boolean> {
+async function openAndRun({ folder, progress, signal, natsServerPath, defer }: Stage): Promise<boolean> {
   const feedText = await readFile(values.feed, 'utf8')
-  const progress = new Progress(process.stdout)
-  const nats = await openNatsProcess({ path: natsServerPath(), storeDir: join(folder, 'nats') })
+  const nats = await openNatsProcess({ path: natsServerPath, storeDir: join(folder, 'nats') })
   defer(() => nats.stop())
   progress.say(`nats-server  ${nats.url}, process ${nats.pid}`)
   const partnerPath = join(folder, 'partner.ndjson')
+  const args = nodeArgs(nats.url, folder, partnerPath)
   const node = await CrashingNode.open(() =>
-    startNode(nodeArgs(nats.url, folder, partnerPath), join(folder, 'node.log'), signal),
+    openNodeProcess({ program: PROGRAM, args, logPath: join(folder, 'node.log'), signal }),
   )
   defer(() => node.close())
   progress.say(`node         process ${node.process.pid}, ready ${node.process.readyMs.toFixed(0)} ms after its start`)
@@ -79,10 +56,6 @@ async function openAndRun(
   )
   const linesPerSecond = Number(values['lines-per-second'])
   return runDemo({ carillon, node, progress, feedPath: values.feed, feedText, partnerPath, linesPerSecond, signal })
-}
-
-async function tellKept(folder: string): Promise<void> {
-  console.log(`kept: ${folder}`)
 }
 
 function nodeArgs(servers: string, folder: string, partner: string): readonly string[] {
@@ -102,12 +75,4 @@ function nodeArgs(servers: string, folder: string, partner: string): readonly st
     '--spread',
     values.spread,
   ]
-}
-
-function natsServerPath(): string {
-  const path = process.env['CARILLON_NATS_SERVER']
-  if (path !== undefined && path !== '') return path
-  throw new Error(
-    'CARILLON_NATS_SERVER names no nats-server: run `npm run demo` at the root of the repository, which provides one',
-  )
 }

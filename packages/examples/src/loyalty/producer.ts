@@ -21,9 +21,17 @@ export interface ReplayOptions {
   readonly sampleEvery?: number
   /** Told how many lines have been taken from the feed and how many of them are durable, now and then. */
   readonly onProgress?: (progress: { readonly lines: number; readonly accepted: number }) => void
-  /** Told of each sampled signal: when it was sent and applied, by `performance.now()`. */
-  readonly onApplied?: (sample: { readonly sentMs: number; readonly appliedMs: number }) => void
+  /** `onProgress` is told each time that so many more are durable. Default 50. */
+  readonly progressEvery?: number
+  /** Told of each sampled signal: whom it was for, and when it was sent and applied, by `performance.now()`. */
+  readonly onApplied?: (sample: Sample) => void
   readonly signal?: AbortSignal
+}
+
+export interface Sample {
+  readonly customer: string
+  readonly sentMs: number
+  readonly appliedMs: number
 }
 
 /** What came of one redemption: the points that are left, or a refusal. */
@@ -41,6 +49,7 @@ export interface ReplayResult {
   readonly throughSeq: number
 }
 
+const PROGRESS_EVERY = 50
 /** Answers that are waited for at once: while no node runs, they pile up. */
 const WAITING_MAX = 2_000
 
@@ -76,7 +85,7 @@ class Replay {
     const either = signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal])
     try {
       await this.#carillon.signalMany(this.#signals(feed, either), {
-        progressEvery: 50,
+        progressEvery: this.#options.progressEvery ?? PROGRESS_EVERY,
         onProgress: ({ accepted }) => {
           this.#accepted = accepted
           this.#tell()
@@ -131,7 +140,7 @@ class Replay {
     const sentMs = performance.now()
     const handle = this.#carillon.workflow(Loyalty, customer)
     await handle.signal(type, { orderId, amountCents }, { id: orderId, wait: 'applied' })
-    this.#options.onApplied?.({ sentMs, appliedMs: performance.now() })
+    this.#options.onApplied?.({ customer, sentMs, appliedMs: performance.now() })
     this.#saw(handle)
   }
 

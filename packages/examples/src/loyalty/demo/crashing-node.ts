@@ -8,7 +8,7 @@
  *    process had ended count, so no answer of the old process is taken for one of the new.
  * 2. A node that ends unasked, or does not come back, aborts `failure`.
  */
-import type { NodeProcess } from './node-process.ts'
+import type { NodeProcess } from '@carillon/node'
 
 type Phase =
   | { readonly kind: 'running' }

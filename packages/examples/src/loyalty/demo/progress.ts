@@ -41,3 +41,10 @@ export class Progress {
     return this.#output.isTTY && this.#line !== undefined ? '\r\u001b[K' : ''
   }
 }
+
+/** A share from 0 to 1. */
+export function bar(share: number): string {
+  const width = 24
+  const full = Math.min(width, Math.round(share * width))
+  return `[${'#'.repeat(full)}${'.'.repeat(width - full)}]`
+}

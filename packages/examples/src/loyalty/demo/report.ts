@@ -46,7 +46,7 @@ function customerTable(expected: Expected, actual: Actual): readonly string[] {
   return table(rows, ['customer', 'level', 'points', 'expected', 'orders', 'expected', 'notified', 'statements'])
 }
 
-type Row = readonly (string | number)[]
+export type Row = readonly (string | number)[]
 
 function countRows(expected: Expected, actual: Actual, comparison: Comparison): readonly Row[] {
   const wanted = [...expected.customers.values()]
@@ -83,7 +83,7 @@ function sumOf(numbers: readonly number[]): number {
 }
 
 /** Texts to the left, numbers to the right. */
-function table(rows: readonly Row[], head: readonly string[]): readonly string[] {
+export function table(rows: readonly Row[], head: readonly string[]): readonly string[] {
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => String(row[i] ?? '').length)))
   const isNumber = head.map((_, i) => rows.some((row) => typeof row[i] === 'number'))
   const line = (row: Row): string =>

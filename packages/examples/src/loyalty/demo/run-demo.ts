@@ -6,11 +6,9 @@ import type { Carillon } from '@carillon/client'
 import { computeExpected } from '../expected.ts'
 import { readFeed } from '../feed.ts'
 import { replay, type ReplayResult } from '../producer.ts'
-import { readActual } from './actual.ts'
-import { compare } from './compare.ts'
+import { compareWithFeed, sayWhetherEqual } from './compare-with-feed.ts'
 import type { CrashingNode } from './crashing-node.ts'
-import type { Progress } from './progress.ts'
-import { formatReport } from './report.ts'
+import { bar, type Progress } from './progress.ts'
 
 /** The node is killed when so much of the feed has been taken. */
 const KILL_AT = 0.45
@@ -44,17 +42,12 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
     if (killToAppliedMs === undefined) {
       throw new Error('the feed ended before the node was killed and back: take a longer one, or fewer lines a second')
     }
-    progress.say('the feed has ended: every customer is compared with a calculation over the file')
-    const actual = await readActual(carillon, { customers: customers.keys(), replayed, partnerPath, signal })
-    const comparison = compare(expected, actual)
-    const isEqual = comparison.differences.length === 0
-    progress.say(formatReport({ expected, actual, comparison }))
+    const comparison = await compareWithFeed(carillon, { expected, replayed, partnerPath, progress, signal })
     progress.say(`from the kill to the next applied signal: ${killToAppliedMs.toFixed(0)} ms`)
     progress.say(
       '  (from SIGKILL until the producer knows that a signal, sent after that process had ended, has been applied)',
     )
-    progress.say(`equal: ${isEqual ? 'yes' : 'no'}, lost: ${comparison.lost}, doubled: ${comparison.doubled}`)
-    return isEqual
+    return sayWhetherEqual(comparison, progress)
   } catch (error) {
     node.failure.throwIfAborted()
     throw error
@@ -98,10 +91,4 @@ async function replayWithCrash(options: DemoOptions, lines: number, signal: Abor
     await crashed
     progress.hide()
   }
-}
-
-function bar(share: number): string {
-  const width = 24
-  const full = Math.min(width, Math.round(share * width))
-  return `[${'#'.repeat(full)}${'.'.repeat(width - full)}]`
 }
