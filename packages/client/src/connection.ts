@@ -137,6 +137,9 @@ function isRefusal(error: unknown): boolean {
 
 /** What to do about a TLS handshake that fails, which trying again does not change; undefined for every other error. */
 function distrustOf(error: unknown): string | undefined {
+  // The NATS client has no code for this.
+  if (error instanceof Error && error.message.includes("does not support 'tls'"))
+    return 'it speaks no TLS: connect to one that does, or leave the TLS options out'
   const codes = [error, error instanceof Error ? error.cause : undefined].map((one) => codeOf(one) ?? '')
   if (codes.some((code) => UNKNOWN_AUTHORITY.has(code)))
     return 'its certificate is of an authority that is not known here: give its file (tls.caFile, or --tls-ca)'

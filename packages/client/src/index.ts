@@ -19,6 +19,7 @@ export type {
   SignalManyProgress,
   SignalManyResult,
 } from './signal-many.ts'
+export { ensureConsumer, type QueuedActivity } from './queue-consumer.ts'
 export type { QueueRow } from './queues.ts'
 export type { AnyShape } from './target.ts'
 export type { Worker, WorkerCounts, WorkerOptions } from './worker.ts'

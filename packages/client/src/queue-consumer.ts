@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 
 import { CarillonError } from '@carillon/runtime'
-import { encodeToken, type Subjects } from '@carillon/runtime/protocol'
+import { encodeToken, quote, type Subjects } from '@carillon/runtime/protocol'
 import {
   AckPolicy,
   type ConsumerConfig,
@@ -14,6 +14,8 @@ import {
   ReplayPolicy,
 } from '@nats-io/jetstream'
 import { nanos } from '@nats-io/transport-node'
+
+import { isRefusedSubject } from './refused-subject.ts'
 
 /** One activity as its queue knows it. */
 export interface QueuedActivity {
@@ -38,9 +40,10 @@ function consumerName({ queue, type, activity }: QueuedActivity): string {
 }
 
 /**
- * Sees to it that the consumer is there and lets so many calls be with workers at once as the contract says.
+ * Sees to it that the consumer is there and lets so many calls be with workers at once as the contract says. A worker that may not change it takes it as
+ * it is: the nodes make it by their contract.
  *
- * @throws CLUSTER_MISMATCH when the cluster has no work queue.
+ * @throws CLUSTER_MISMATCH when the cluster has no work queue. @throws SERVER_REFUSED when it is not there, and may not be made.
  */
 export async function ensureConsumer(
   manager: JetStreamManager,
@@ -48,16 +51,35 @@ export async function ensureConsumer(
   activity: QueuedActivity,
 ): Promise<ConsumerInfo> {
   const config = consumerConfig(subjects, activity)
+  const present = await find(manager, subjects, consumerName(activity))
+  if (present !== undefined && isAs(present.config, config)) return present
   try {
-    const present = await manager.consumers.info(subjects.callStream, consumerName(activity))
-    if (present.config.max_ack_pending === config.max_ack_pending && present.config.ack_wait === config.ack_wait)
-      return present
+    if (present === undefined) return await manager.consumers.add(subjects.callStream, config)
     return await manager.consumers.update(subjects.callStream, consumerName(activity), config)
+  } catch (error) {
+    if (!isRefusedSubject(error)) throw error
+    if (present !== undefined) return present
+    const { queue, type, activity: name } = activity
+    throw new CarillonError(
+      'SERVER_REFUSED',
+      `the queue ${quote(queue)} has no calls of ${quote(`${type}.${name}`)} yet, and this user may not prepare it: start a node that runs this workflow type`,
+      { cause: error },
+    )
+  }
+}
+
+function isAs(present: ConsumerConfig, config: Partial<ConsumerConfig>): boolean {
+  return present.max_ack_pending === config.max_ack_pending && present.ack_wait === config.ack_wait
+}
+
+async function find(manager: JetStreamManager, subjects: Subjects, name: string): Promise<ConsumerInfo | undefined> {
+  try {
+    return await manager.consumers.info(subjects.callStream, name)
   } catch (error) {
     if (!(error instanceof JetStreamApiError)) throw error
     if (error.code === JetStreamApiCodes.StreamNotFound) throw noQueues(subjects)
     if (error.code !== JetStreamApiCodes.ConsumerNotFound) throw error
-    return manager.consumers.add(subjects.callStream, config)
+    return undefined
   }
 }
 

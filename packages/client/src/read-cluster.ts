@@ -37,7 +37,8 @@ export async function readCluster(
   for (;;) {
     const answer = await ask(manager, namespace)
     if (typeof answer === 'string') return parseClusterRecord(answer, namespace)
-    if (deadline.leftMs <= RETRY_MS) throw answer
+    // What is not permitted now is not permitted in a moment.
+    if (answer.code === 'SERVER_REFUSED' || deadline.leftMs <= RETRY_MS) throw answer
     await pause(RETRY_MS, signal)
     signal.throwIfAborted()
   }

@@ -17,6 +17,11 @@ export function refusedSubject(error: unknown): CarillonError | undefined {
   })
 }
 
+/** Whether the servers' permissions are what refused it. */
+export function isRefusedSubject(error: unknown): boolean {
+  return violationOf(error) !== undefined
+}
+
 function violationOf(error: unknown): PermissionViolationError | undefined {
   if (error instanceof PermissionViolationError) return error
   return error instanceof Error && error.cause instanceof PermissionViolationError ? error.cause : undefined

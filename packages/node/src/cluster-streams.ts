@@ -78,7 +78,10 @@ export function snapshotStreamPlan(subjects: Subjects, { replicas }: StreamLimit
   }
 }
 
-/** Nothing is ever dropped by age or count, and no header of a producer removes or expires a message. */
+/**
+ * Nothing is ever dropped by age or count, no header of a producer removes or expires a message, and nobody deletes a single one: what goes is trimmed as a
+ * whole, from the beginning.
+ */
 function durablePlan(name: string, replicas: number): StreamPlan {
   return {
     name,
@@ -90,6 +93,7 @@ function durablePlan(name: string, replicas: number): StreamPlan {
     max_age: 0,
     max_msg_size: PAYLOAD_BYTES_MAX + HEADERS_BYTES_MAX,
     num_replicas: replicas,
+    deny_delete: true,
     allow_direct: true,
     allow_atomic: true,
     allow_rollup_hdrs: false,

@@ -24,6 +24,7 @@ import { ActiveNode } from './active-node.ts'
 import { openCluster } from './cluster.ts'
 import { type ComposedHost, composeHost } from './compose-host.ts'
 import { DoorRelay } from './door-relay.ts'
+import { openQueues } from './open-queues.ts'
 
 /** What a node runs: implementations of workflow types, and of their activities, and what stands around them. */
 export interface Workflows {
@@ -170,6 +171,7 @@ async function compose(
     replicas: options.replicas,
     door: options.door,
   })
+  await openQueues(nc, subjects, options.workflows.implementations)
   let fail: (error: unknown) => void = () => {}
   const failed = new Promise<never>((_, reject) => (fail = reject))
   failed.catch(() => {})

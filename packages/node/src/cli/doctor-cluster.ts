@@ -59,7 +59,7 @@ export async function checkCluster(
     ok('cluster', `namespace ${namespace}, ${partitions} partitions, door ${door}, created ${createdAt}`),
     await checkJournal(nc, jsm, subjects, record),
     await checkTheDoor(nc, subjects, record),
-    await checkPermissions(nc, subjects),
+    await checkPermissions(nc, subjects, jsPrefix !== undefined),
     await checkNodes(nc, subjects),
   ]
 }
@@ -128,9 +128,11 @@ async function checkTheDoor(nc: NatsConnection, subjects: Subjects, { door }: Cl
   }
 }
 
-/** What producers and nodes do most: publish into the journal, and answer or ask requests. */
-async function checkPermissions(nc: NatsConnection, subjects: Subjects): Promise<Finding> {
-  const denied = [await deniedPublish(nc, subjects), await deniedSubscription(nc, subjects)].filter(
+/** What producers and nodes do most: publish into the journal, and answer requests. The latter only nodes do, and they are in the account of the streams. */
+async function checkPermissions(nc: NatsConnection, subjects: Subjects, isOutside: boolean): Promise<Finding> {
+  const publish = await deniedPublish(nc, subjects)
+  if (isOutside && publish === undefined) return ok('permissions', `this user may publish on ${subjects.logAll}`)
+  const denied = [publish, isOutside ? undefined : await deniedSubscription(nc, subjects)].filter(
     (text) => text !== undefined,
   )
   if (denied.length === 0)

@@ -11,6 +11,8 @@ export interface TestServerOptions {
   readonly config?: string
   /** More lines inside the `jetstream` block. */
   readonly jetstreamConfig?: string
+  /** Receives what the server logs, line by line. */
+  readonly log?: (line: string) => void
 }
 
 export interface TestServer {
