@@ -84,8 +84,11 @@ async function publicKeys(out, name) {
 /** What the carillon command reads from the environment. The paths are those of this machine. */
 function formatEnvironment(spec, user, out, tls) {
   const { inboxPrefix, jsPrefix } = settingsOf(spec, user)
+  const remote = spec.servers.filter((name) => !['localhost', '127.0.0.1', '::1'].includes(name))
+  const servers = (remote.length === 0 ? ['localhost'] : remote).map((name) => `nats://${name}:4222`)
   const lines = [
     `CARILLON_NAMESPACE=${spec.namespace}`,
+    `CARILLON_SERVERS=${servers.join(',')}`,
     `CARILLON_NKEY=${resolve(seedFile(out, user.name))}`,
     `CARILLON_INBOX_PREFIX=${inboxPrefix}`,
     ...(jsPrefix === undefined ? [] : [`CARILLON_JS_PREFIX=${jsPrefix}`]),

@@ -2,6 +2,7 @@
 import { CarillonError } from '@carillon/runtime'
 
 import { type Deadline, pause, within } from './deadline.ts'
+import { refusedSubject } from './refused-subject.ts'
 import type { Session } from './session.ts'
 import { formatTarget, type Target } from './target.ts'
 
@@ -39,6 +40,8 @@ async function ask(session: Session, { typeToken, idToken }: Target): Promise<An
     const last = await manager.streams.getMessage(subjects.logStream, { last_by_subj: filter })
     return { seq: last?.seq ?? 0 }
   } catch (error) {
+    const refused = refusedSubject(error)
+    if (refused !== undefined) throw refused
     return { reason: error instanceof Error ? error.message : String(error) }
   }
 }

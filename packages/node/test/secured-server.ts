@@ -37,14 +37,14 @@ export class TestKeys {
 
   static async make(): Promise<TestKeys> {
     const folder = await mkdtemp(join(tmpdir(), 'carillon-keys-'))
-    const users = join(folder, 'users.json')
-    await writeFile(users, JSON.stringify(USERS))
-    await makeKeys({ users, out: folder })
-    const names = [...USERS.nodes, ...USERS.producers, ...USERS.devices, ...Object.keys(USERS.workers)]
-    const seeds = new Map<string, Uint8Array>()
-    for (const name of [...names, ...USERS.operators, ...USERS.maintainers])
-      seeds.set(name, Buffer.from((await readFile(join(folder, `${name}.nk`), 'utf8')).trim()))
-    return new TestKeys(folder, seeds)
+    await writeFile(join(folder, 'users.json'), JSON.stringify(USERS))
+    await makeKeys({ users: join(folder, 'users.json'), out: folder })
+    return new TestKeys(folder, await readSeeds(folder))
+  }
+
+  /** The keys as they are now. */
+  async read(): Promise<TestKeys> {
+    return new TestKeys(this.folder, await readSeeds(this.folder))
   }
 
   private constructor(folder: string, seeds: ReadonlyMap<string, Uint8Array>) {
@@ -141,8 +141,26 @@ export class SecuredServer {
     return connect({ servers: this.url, ...nats })
   }
 
+  /** Changes keys as an operator does, and has the server read its configuration again. */
+  async changeKeys(change: { readonly rotate?: string; readonly retire?: string }): Promise<void> {
+    const before = await readFile(this.keys.file('accounts.conf'), 'utf8')
+    await makeKeys({ users: this.keys.file('users.json'), out: this.keys.folder, ...change })
+    const config = join(this.#server.storeDir, 'nats-server.conf')
+    const after = await readFile(this.keys.file('accounts.conf'), 'utf8')
+    await writeFile(config, (await readFile(config, 'utf8')).replace(before, after))
+    this.#server.signal('SIGHUP')
+  }
+
   async stop(): Promise<void> {
     await this.#server.stop()
     await this.keys.remove()
   }
+}
+
+async function readSeeds(folder: string): Promise<ReadonlyMap<string, Uint8Array>> {
+  const names = [...USERS.nodes, ...USERS.producers, ...USERS.devices, ...Object.keys(USERS.workers)]
+  const seeds = new Map<string, Uint8Array>()
+  for (const name of [...names, ...USERS.operators, ...USERS.maintainers])
+    seeds.set(name, Buffer.from((await readFile(join(folder, `${name}.nk`), 'utf8')).trim()))
+  return seeds
 }

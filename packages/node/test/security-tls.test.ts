@@ -4,13 +4,15 @@ import { connect as connectTcp } from 'node:net'
 import { writeFile } from 'node:fs/promises'
 
 import { connect, type ConnectOptions } from '@carillon/client'
-import { nkeyAuthenticator, nkeys } from '@nats-io/transport-node'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { connect as connectNats, nkeyAuthenticator, nkeys } from '@nats-io/transport-node'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 
 import { makeAuthority, makeCertificate } from '../../../docker/certificates.mjs'
 import { runCli } from './cli/cli-process.ts'
 import { startTestServer, type TestServer } from '../src/testing/nats-process.ts'
-import { SecuredServer } from './secured-server.ts'
+import { SecuredServer, type UserConnection } from './secured-server.ts'
+
+const WAIT = { timeout: 10_000, interval: 50 }
 
 describe('a server with the TLS of docker/production', () => {
   let server: SecuredServer
@@ -102,6 +104,31 @@ describe('a server with the TLS of docker/production', () => {
       message: expect.stringContaining('--js-prefix'),
     })
     expect(await failure({ jetStreamPrefix: 'a.>' })).toMatchObject({ code: 'CONFIG_INVALID' })
+  })
+
+  it('takes a second key of a user, and lets go of the older one, while it runs', async () => {
+    const rotating = await SecuredServer.start()
+    const { keys } = rotating
+    const before = rotating.as('meters')
+    const ping = async (as: UserConnection): Promise<void> => {
+      const nc = await connectNats({ servers: rotating.url, ...as.nats, reconnect: false })
+      await nc.flush()
+      await nc.close()
+    }
+    try {
+      const held = await connectNats({ servers: rotating.url, ...before.nats, reconnect: false })
+      await rotating.changeKeys({ rotate: 'meters' })
+      const after = (await keys.read()).connection('meters', rotating.url)
+      await vi.waitFor(() => ping(after), WAIT)
+      await ping(before)
+      await held.flush()
+      await rotating.changeKeys({ retire: 'meters' })
+      await held.closed()
+      await expect(ping(before)).rejects.toThrow('Authorization')
+      await ping(after)
+    } finally {
+      await rotating.stop()
+    }
   })
 
   it('is told about by the command with exit code 4', async () => {

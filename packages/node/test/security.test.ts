@@ -53,6 +53,9 @@ describe('with the accounts of docker/production', () => {
     expect(await handle.update('take', 3)).toEqual({ left: 12 })
     expect(await handle.query('state')).toEqual({ total: 12, pages: [] })
     expect(await handle.query('state', undefined, { from: 'any' })).toEqual({ total: 12, pages: [] })
+    expect(await onCall.workflow(Order, 'a').query('state', undefined, { consistency: 'linearizable' })).toMatchObject({
+      total: 12,
+    })
     await Promise.all(Array.from({ length: 500 }, (_, i) => shop.workflow(Order, `many-${i % 5}`).signal('add', 1)))
     await vi.waitFor(async () => expect((await shop.workflow(Order, 'many-4').query('state')).total).toBe(100), WAIT)
     expectNoRefusals()
@@ -147,6 +150,14 @@ describe('with the accounts of docker/production', () => {
     await node.caughtUp
     expect(await shop.workflow(Order, 'a').update('take', 2)).toEqual({ left: 10 })
     expectNoRefusals()
+  })
+
+  it('a producer that asks for a linearizable read, which reads the journal, is told so at once', async () => {
+    const reading = shop.workflow(Order, 'a').query('state', undefined, { consistency: 'linearizable' })
+    await expect(reading).rejects.toMatchObject({
+      code: 'SERVER_REFUSED',
+      message: expect.stringContaining('STREAM.MSG.GET.carillon-log'),
+    })
   })
 
   it('says so where the seed is none, without quoting it', async () => {

@@ -1,0 +1,193 @@
+/**
+ * Three nats-servers with the production configuration lose leaders, stand still and start again, while a producer signals and a node applies: both go on by
+ * themselves, and nothing is lost, doubled or out of order.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { type Carillon, connect } from '@carillon/client'
+import { type CarillonNode, openNode } from '@carillon/node'
+import { defineWorkflow, implement, type } from '@carillon/runtime'
+import { silentLogger } from '@carillon/runtime/ports'
+import { jetstreamManager } from '@nats-io/jetstream'
+import { connect as connectNats } from '@nats-io/transport-node'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+
+import type { NatsCluster, NatsMember } from '../src/nats-cluster.ts'
+import { startTestNatsCluster } from '../src/testing/nats-cluster.ts'
+import { TestKeys } from './secured-server.ts'
+
+const LOG = 'carillon-log'
+const INSTANCES = 10
+/** An election takes 4 to 9 s, and a connection to a server that stands still is noticed within 9 s. */
+const GAP_MS_MAX = 10_000
+const WAIT = { timeout: 40_000, interval: 50 }
+
+const Count = defineWorkflow('count', {
+  signals: { next: type<number>() },
+  queries: { state: { output: type<{ next: number; wrong: number[] }>() } },
+})
+const count = implement(Count, {
+  startOnSignal: true,
+  state: () => ({ next: 0, wrong: [] as number[] }),
+  on: {
+    next(ctx, n) {
+      if (n !== ctx.state.next) ctx.state.wrong.push(n)
+      ctx.state.next = n + 1
+    },
+  },
+  queries: { state: ({ next, wrong }) => ({ next, wrong: [...wrong] }) },
+})
+
+/** Signals all instances, each as fast as it is acknowledged, and remembers when. */
+class Producer {
+  readonly accepted = Array.from({ length: INSTANCES }, () => 0)
+  readonly #carillon: Carillon
+  readonly #stop = new AbortController()
+  readonly #running: Promise<unknown>
+  #lastMs = performance.now()
+  #gapMs = 0
+
+  constructor(carillon: Carillon) {
+    this.#carillon = carillon
+    this.#running = Promise.all(this.accepted.map((_, i) => this.#run(i)))
+  }
+
+  /** The longest time without an acknowledgement since the last call. */
+  takeGapMs(): number {
+    const gapMs = Math.max(this.#gapMs, performance.now() - this.#lastMs)
+    this.#gapMs = 0
+    return gapMs
+  }
+
+  get total(): number {
+    return this.accepted.reduce((sum, n) => sum + n, 0)
+  }
+
+  /** Rejects with what a signal failed with. */
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    await this.#running
+  }
+
+  async #run(i: number): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      await this.#carillon.workflow(Count, `i${i}`).signal('next', this.accepted[i] ?? 0)
+      this.accepted[i] = (this.accepted[i] ?? 0) + 1
+      const nowMs = performance.now()
+      this.#gapMs = Math.max(this.#gapMs, nowMs - this.#lastMs)
+      this.#lastMs = nowMs
+    }
+  }
+}
+
+describe('three servers with the configuration of docker/production', () => {
+  let keys: TestKeys
+  let cluster: NatsCluster
+  let dir: string
+  let node: CarillonNode
+  let shop: Carillon
+  let producer: Producer
+  let first: NatsMember
+
+  beforeAll(async () => {
+    keys = await TestKeys.make()
+    const { NATS_TLS_CERT, NATS_TLS_KEY, NATS_TLS_CA } = keys.environment()
+    cluster = await startTestNatsCluster({
+      config: await keys.serverConfig(),
+      clusterConfig: `tls { cert_file: "${NATS_TLS_CERT}", key_file: "${NATS_TLS_KEY}", ca_file: "${NATS_TLS_CA}", verify: true }`,
+      connection: keys.connection('backup', '').nats ?? {},
+    })
+    const member = cluster.members[0]
+    if (member === undefined) throw new Error('there are three servers')
+    first = member
+    dir = await mkdtemp(join(tmpdir(), 'carillon-server-faults-'))
+    // Both begin at the first server, so it is known whose connection a fault breaks.
+    const as = (name: 'node-1' | 'shop') => {
+      const { nats, ...rest } = keys.connection(name, cluster.servers)
+      return { ...rest, nats: { ...nats, noRandomize: true } }
+    }
+    node = await openNode({
+      ...as('node-1'),
+      dataDir: join(dir, 'node'),
+      replicas: 3,
+      workflows: { implementations: [count], activities: [] },
+      logger: silentLogger,
+    })
+    await cluster.ready()
+    shop = await connect(as('shop'))
+    producer = new Producer(shop)
+  }, 60_000)
+
+  afterAll(async () => {
+    await producer?.stop().catch(() => undefined)
+    await shop?.close()
+    await node?.close()
+    await cluster?.close()
+    await keys?.remove()
+    await rm(dir, { recursive: true, force: true })
+  }, 30_000)
+
+  /** Waits until inputs are accepted and applied that were not there yet. */
+  async function goesOn(): Promise<void> {
+    const from = producer.total
+    await vi.waitFor(() => expect(producer.total).toBeGreaterThan(from + 100), WAIT)
+    const accepted = producer.total
+    await vi.waitFor(() => expect(node.counts.applied).toBeGreaterThanOrEqual(accepted), WAIT)
+  }
+
+  it('keep every stream three times, the one of the bucket too', async () => {
+    const { nats } = keys.connection('node-1', '')
+    const nc = await connectNats({ servers: first.url, ...nats })
+    const jsm = await jetstreamManager(nc, { checkAPI: false })
+    for (const name of [LOG, 'carillon-dead', 'carillon-task', 'KV_carillon-cluster'])
+      expect([name, (await jsm.streams.info(name)).config.num_replicas]).toEqual([name, 3])
+    await nc.close()
+  })
+
+  it('go on when the leader of the journal steps down', async () => {
+    await goesOn()
+    producer.takeGapMs()
+    await cluster.stepDown(LOG)
+    await goesOn()
+    expect(producer.takeGapMs()).toBeLessThan(GAP_MS_MAX)
+  })
+
+  it('go on within ten seconds when the leader of the journal is killed', async () => {
+    const killed = await cluster.killLeaderOf(LOG)
+    await goesOn()
+    expect(producer.takeGapMs()).toBeLessThan(GAP_MS_MAX)
+    await killed.restart()
+    await cluster.ready()
+  }, 60_000)
+
+  it('go on when one stands still that node and producer may be connected to, and takes part again later', async () => {
+    const frozen = await cluster.leaderOf(LOG)
+    producer.takeGapMs()
+    frozen.freeze()
+    await goesOn()
+    // Two pings without an answer, and then perhaps an election.
+    expect(producer.takeGapMs()).toBeLessThan(2 * GAP_MS_MAX)
+    frozen.thaw()
+    await cluster.ready()
+    await goesOn()
+  }, 60_000)
+
+  it('go on when all of them were killed and have started again', async () => {
+    await Promise.all(cluster.members.map((member) => member.kill9()))
+    expect(cluster.members.map(({ state }) => state)).toEqual(['stopped', 'stopped', 'stopped'])
+    await Promise.all(cluster.members.map((member) => member.restart()))
+    await goesOn()
+  }, 60_000)
+
+  it('have lost, doubled and reordered nothing', async () => {
+    await producer.stop()
+    for (const [i, accepted] of producer.accepted.entries())
+      await vi.waitFor(
+        async () => expect(await shop.workflow(Count, `i${i}`).query('state')).toEqual({ next: accepted, wrong: [] }),
+        WAIT,
+      )
+    expect(node.counts.dead).toBe(0)
+  })
+})
