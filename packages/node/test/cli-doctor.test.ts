@@ -11,7 +11,8 @@ import { makeWorkflowFolder, type WorkflowFolder } from './cli/workflow-folder.t
 const CONFIG = `
 authorization {
   users = [
-    { user: operator, password: "s3cr3t" }
+    { user: operator, password: "s3cr3t", permissions: {
+      publish: { deny: ["$JS.API.STREAM.PURGE.>"] }, subscribe: ["carillon.>", "$KV.>", "_INBOX.operator.>"] } }
     { user: producer, password: "s3cr3t", permissions: { publish: ["carillon.signal.>", "$JS.API.>", "_INBOX.>"], subscribe: ["_INBOX.>"] } }
   ]
 }`
@@ -38,7 +39,11 @@ afterAll(async () => {
   folder?.remove()
 })
 
-const operator = { CARILLON_USER: 'operator', CARILLON_PASSWORD: 's3cr3t' }
+const operator = {
+  CARILLON_USER: 'operator',
+  CARILLON_PASSWORD: 's3cr3t',
+  CARILLON_INBOX_PREFIX: '_INBOX.operator',
+}
 
 function doctor(args: readonly string[] = [], env: Readonly<Record<string, string>> = operator): Promise<CliEnd> {
   return runCli(
@@ -58,10 +63,9 @@ describe('carillon doctor', () => {
         .split('\n')
         .map((line) => line.split(/ +/).slice(0, 2)),
     ).toEqual(
-      ['server', 'jetstream', 'cluster', 'journal', 'door', 'permissions', 'nodes', 'sync', 'disk'].map((check) => [
-        'ok',
-        check,
-      ]),
+      ['server', 'jetstream', 'cluster', 'journal', 'door', 'permissions', 'isolation', 'nodes', 'sync', 'disk'].map(
+        (check) => ['ok', check],
+      ),
     )
     expect(stdout).toMatch(/^ok +sync +always: what is acknowledged survives a power cut$/m)
     expect(stdout).toMatch(/^ok +nodes +all 64 partitions are served$/m)
@@ -103,6 +107,9 @@ describe('carillon doctor', () => {
     expect(stdout).toMatch(
       /^fail +permissions +SERVER_REFUSED: this user may not publish on carillon\.log\.>, nor subscribe to carillon\.rpc\.\*: grant it/m,
     )
+    expect(stdout).toMatch(
+      /^warn +isolation +this user hears the answers to everybody in its account; may purge any stream; is in the account of the streams, though it is no node/m,
+    )
     expect(stdout).toMatch(/^skipped +nodes /m)
     expect(code).toBe(4)
   })
@@ -142,7 +149,7 @@ describe('carillon doctor', () => {
 
   it('says that the journal is gone: 6', async () => {
     const { connect } = await import('@nats-io/transport-node')
-    const nc = await connect({ servers: server.url, user: 'operator', pass: 's3cr3t' })
+    const nc = await connect({ servers: server.url, user: 'operator', pass: 's3cr3t', inboxPrefix: '_INBOX.operator' })
     await nc.request('$JS.API.STREAM.DELETE.carillon-log')
     await nc.close()
     const { code, stdout } = await doctor()

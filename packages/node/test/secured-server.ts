@@ -112,7 +112,8 @@ export class SecuredServer {
     const keys = await TestKeys.make()
     const refusals: string[] = []
     const log = (line: string): void => {
-      if (/violation|authorization|authentication/i.test(line)) refusals.push(line)
+      // The doctor tries what a user should not be able to do.
+      if (/violation|authorization|authentication/i.test(line) && !line.includes('carillon-doctor')) refusals.push(line)
     }
     return new SecuredServer(keys, await startTestServer({ config: await keys.serverConfig(), log }), refusals)
   }

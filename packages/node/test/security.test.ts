@@ -134,6 +134,7 @@ describe('with the accounts of docker/production', () => {
       .findings
     expect(findings.filter(({ verdict }) => verdict === 'fail')).toEqual([])
     expect(findings).toContainEqual(expect.objectContaining({ check: 'journal', verdict: 'ok' }))
+    expect(findings).toContainEqual(expect.objectContaining({ check: 'isolation', verdict: 'ok' }))
     expect(list).toMatchObject({ code: 0 })
     expect(list.stdout).toContain('many-4')
   })

@@ -21,6 +21,7 @@ import { headers, type NatsConnection, PermissionViolationError } from '@nats-io
 import { ensureStream, logStreamPlan } from '../cluster-streams.ts'
 import { checkDoor } from '../door-check.ts'
 import { toServerError } from '../server-check.ts'
+import { checkIsolation } from './doctor-isolation.ts'
 import { formatBytes } from './doctor-server.ts'
 import { fail, type Finding, ok, skipped, warn } from './finding.ts'
 
@@ -50,7 +51,9 @@ export async function checkCluster(
         `there is none in namespace ${namespace} yet`,
         'start a node, which creates it: carillon node --workflows …; or give another --namespace',
       ),
-      ...['journal', 'door', 'permissions', 'nodes'].map((check) => skipped(check, 'there is no cluster yet')),
+      ...['journal', 'door', 'permissions', 'isolation', 'nodes'].map((check) =>
+        skipped(check, 'there is no cluster yet'),
+      ),
     ]
   }
   const { partitions, door, createdAt } = record
@@ -60,6 +63,7 @@ export async function checkCluster(
     await checkJournal(nc, jsm, subjects, record),
     await checkTheDoor(nc, subjects, record),
     await checkPermissions(nc, subjects, jsPrefix !== undefined),
+    await checkIsolation(nc, subjects, jsPrefix !== undefined),
     await checkNodes(nc, subjects),
   ]
 }

@@ -18,7 +18,7 @@ interface DoctorFlags extends ConnectionFlags {
 }
 
 const NEVER = new AbortController().signal
-const CLUSTER_CHECKS = ['cluster', 'journal', 'door', 'permissions', 'nodes']
+const CLUSTER_CHECKS = ['cluster', 'journal', 'door', 'permissions', 'isolation', 'nodes']
 
 export function addDoctorCommand(program: Command): void {
   const command = program
