@@ -31,7 +31,12 @@ describe('make-keys.mjs', () => {
     writeFile(users, JSON.stringify({ servers: ['localhost'], ...change }))
 
   it.each(['nats-strict.conf', 'nats-fast.conf'])('makes production/%s a valid configuration', async (name) => {
+    await writeFile(
+      users,
+      JSON.stringify({ ...(JSON.parse(await readFile(users, 'utf8')) as object), storage: '500GB' }),
+    )
     await makeKeys({ users, out })
+    expect(await readFile(join(out, 'accounts.conf'), 'utf8')).toContain('max_file: 500GB')
     const { path } = await provideNatsServer()
     const env = {
       NATS_NAME: 'nats-1',
@@ -96,6 +101,7 @@ describe('make-keys.mjs', () => {
     [{ producers: ['a'], devices: ['a'] }, 'the name a is given twice'],
     [{ producers: ['home'] }, 'the name home is taken'],
     [{ producer: ['a'] }, '"producer" is no role'],
+    [{ storage: 'much' }, 'the storage "much" is no size'],
     [{ namespace: 'a.b' }, 'the namespace "a.b" is not'],
     [{ workers: { pdf: ['pdf/order'] } }, '"pdf/order" is not <queue>/<type>/<activity>'],
     [{ workers: { pdf: ['pdf/>/render'] } }, 'is not <queue>/<type>/<activity>'],

@@ -3,6 +3,8 @@ export interface Spec {
   readonly namespace: string
   /** Names and addresses of the servers, for their certificates. */
   readonly servers: readonly string[]
+  /** What all streams may take on disk, their copies counted; undefined for what the servers have. */
+  readonly storage: string | undefined
   readonly nodes: readonly string[]
   readonly maintainers: readonly string[]
   readonly devices: readonly string[]

@@ -13,6 +13,7 @@ import { createHash } from 'node:crypto'
 
 const ROLES = ['nodes', 'maintainers', 'devices', 'producers', 'workers', 'operators', 'admins']
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/
+const SIZE = /^[1-9][0-9]{0,6}[KMGT]B$/
 const NAMESPACE = /^[A-Za-z0-9_-]{1,32}$/
 /** As the client names the consumer of an activity. */
 const CONSUMER_CHARS_MAX = 200
@@ -26,13 +27,15 @@ const CONSUMER_CHARS_MAX = 200
 export function parseSpec(value) {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new Error('the users are not an object')
-  const { namespace = 'carillon', servers = [], ...rest } = value
+  const { namespace = 'carillon', servers = [], storage, ...rest } = value
   if (!NAMESPACE.test(namespace))
     throw new Error(`the namespace ${JSON.stringify(namespace)} is not 1 to 32 of A-Z a-z 0-9 _ -`)
   const unknown = Object.keys(rest).find((key) => !ROLES.includes(key))
   if (unknown !== undefined) throw new Error(`${JSON.stringify(unknown)} is no role: use ${ROLES.join(', ')}`)
   const { workers = {}, ...others } = rest
-  const spec = { namespace, servers, workers }
+  if (storage !== undefined && !SIZE.test(storage))
+    throw new Error(`the storage ${JSON.stringify(storage)} is no size such as "500GB"`)
+  const spec = { namespace, servers, storage, workers }
   for (const role of ROLES) if (role !== 'workers') spec[role] = others[role] ?? []
   for (const name of servers)
     if (typeof name !== 'string' || !/^[A-Za-z0-9.:-]+$/.test(name))
@@ -111,7 +114,7 @@ ${spec.admins.flatMap((name) => formatUsers(keysOf(name), undefined)).join('\n')
 
   # The streams, and those who run them. Nobody else connects to this account.
   ${homeOf(spec)} {
-    jetstream { max_streams: 16, max_consumers: 4096 }
+    jetstream { max_streams: 16, max_consumers: 4096${spec.storage === undefined ? '' : `, max_file: ${spec.storage}`} }
     users: [
 ${inside.join('\n')}
     ]
