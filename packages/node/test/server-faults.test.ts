@@ -141,7 +141,7 @@ describe('three servers with the configuration of docker/production', () => {
     const { nats } = keys.connection('node-1', '')
     const nc = await connectNats({ servers: first.url, ...nats })
     const jsm = await jetstreamManager(nc, { checkAPI: false })
-    for (const name of [LOG, 'carillon-dead', 'carillon-task', 'KV_carillon-cluster'])
+    for (const name of [LOG, 'carillon-dead', 'carillon-task', 'carillon-snap', 'KV_carillon-cluster'])
       expect([name, (await jsm.streams.info(name)).config.num_replicas]).toEqual([name, 3])
     await nc.close()
   })
