@@ -139,17 +139,20 @@ describe('with the accounts of docker/production', () => {
     expect(list.stdout).toContain('many-4')
   })
 
-  it('a node takes over from another one with a key of its own', async () => {
+  it('a node takes over from another one with a key of its own, saves snapshots and trims the journal', async () => {
     const second = openNode({
       ...server.as('node-2'),
       dataDir: join(dir, 'node-2'),
       workflows: { implementations: [order], activities: [] },
       logger: silentLogger,
+      checkpoints: { everyMs: 100, restMs: 0, settleMs: 0 },
+      history: { ageMs: 0 },
     })
     await node.close()
     node = await second
     await node.caughtUp
     expect(await shop.workflow(Order, 'a').update('take', 2)).toEqual({ left: 10 })
+    await vi.waitFor(async () => expect((await onCall.journal.bounds()).firstSeq).toBeGreaterThan(500), WAIT)
     expectNoRefusals()
   })
 
