@@ -7,6 +7,7 @@
  * It may be run again at any time: keys and certificates that are there stay as they are, and new users get theirs. A user who is taken out of the file
  * loses its place in the accounts; its seed stays where it is. --rotate gives a user a second key, --retire takes the older one away.
  */
+import { X509Certificate } from 'node:crypto'
 import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -97,18 +98,36 @@ function formatEnvironment(spec, user, out, tls) {
   return `${lines.join('\n')}\n`
 }
 
-/** One authority for clients and routes, and a certificate that all servers share. */
+/** One authority for clients and routes, and a certificate that all servers share. The authority stays as long as its key is there. */
 async function makeCertificates(out, servers) {
-  if (await exists(join(out, 'server.pem'))) return []
+  if (await exists(join(out, 'server.pem'))) return missingNames(out, servers)
   if (servers.length === 0)
     throw new Error('the users name no servers: add "servers", the names by which they are reached, or pass --no-tls')
-  const authority = await makeAuthority('Carillon NATS')
+  const known = (await exists(join(out, 'ca.key'))) && (await exists(join(out, 'ca.pem')))
+  const authority = known ? await readAuthority(out) : await makeAuthority('Carillon NATS')
   const { certificate, key } = await makeCertificate(authority, servers)
   await writeSecret(join(out, 'ca.key'), authority.key)
   await writeSecret(join(out, 'server.key'), key)
   await writeFile(join(out, 'ca.pem'), authority.certificate)
   await writeFile(join(out, 'server.pem'), certificate)
-  return [`server.pem: for ${servers.join(', ')}`, 'ca.key: signs certificates; keep it away from the servers']
+  const made = `server.pem: for ${servers.join(', ')}`
+  return known ? [made] : [made, 'ca.key: signs certificates; keep it away from the servers']
+}
+
+async function readAuthority(out) {
+  const [certificate, key] = await Promise.all(['ca.pem', 'ca.key'].map((file) => readFile(join(out, file), 'utf8')))
+  return { certificate, key }
+}
+
+async function missingNames(out, servers) {
+  const { subjectAltName = '' } = new X509Certificate(await readFile(join(out, 'server.pem')))
+  const present = new Set(subjectAltName.split(', ').map((name) => name.replace(/^(?:DNS|IP Address):/, '')))
+  const missing = servers.filter((name) => !present.has(name))
+  return missing.length === 0
+    ? []
+    : [
+        `server.pem: not for ${missing.join(', ')} yet; remove it, and run this again for a new one of the same authority`,
+      ]
 }
 
 async function writeSecret(path, text) {

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { X509Certificate } from 'node:crypto'
 import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -66,6 +67,21 @@ describe('make-keys.mjs', () => {
     await write({ nodes: ['node-1'] })
     await makeKeys({ users, out })
     expect(await keysIn()).toHaveLength(1)
+  })
+
+  it('renews the certificate of the servers without a new authority, and says which name one lacks', async () => {
+    await write({ servers: ['localhost'] })
+    await makeKeys({ users, out })
+    const authority = await readFile(join(out, 'ca.pem'), 'utf8')
+    await write({ servers: ['localhost', '127.0.0.1', 'nats-4'] })
+    expect(await makeKeys({ users, out })).toContainEqual(expect.stringContaining('not for 127.0.0.1, nats-4 yet'))
+    await rm(join(out, 'server.pem'))
+    expect(await makeKeys({ users, out })).toContain('server.pem: for localhost, 127.0.0.1, nats-4')
+    expect(await readFile(join(out, 'ca.pem'), 'utf8')).toBe(authority)
+    const certificate = new X509Certificate(await readFile(join(out, 'server.pem')))
+    expect(certificate.verify(new X509Certificate(authority).publicKey)).toBe(true)
+    expect(certificate.subjectAltName).toBe('DNS:localhost, IP Address:127.0.0.1, DNS:nats-4')
+    expect(await makeKeys({ users, out })).toEqual(['accounts.conf: 0 users'])
   })
 
   it('gives a user a second key, and takes the older one away', async () => {
