@@ -13,6 +13,8 @@ import { parseDuration } from './option-values.ts'
 const DEFAULT_SERVERS = 'nats://localhost:4222'
 export const DEFAULT_NAMESPACE = 'carillon'
 
+const SEED = /\bSU[A-Z2-7]{56}\b/
+
 export interface ConnectionFlags {
   readonly servers: string
   readonly namespace: string
@@ -110,16 +112,26 @@ export function toNatsOptions(flags: ConnectionFlags, env: NodeJS.ProcessEnv = p
   return {
     ...(user === undefined ? {} : { user, pass: pass ?? '' }),
     ...(token === undefined || token === '' ? {} : { token }),
-    ...(creds === undefined ? {} : { authenticator: credsAuthenticator(Buffer.from(readFile(creds, '--creds'))) }),
+    ...(creds === undefined ? {} : { authenticator: credsAuthenticator(readCredentials(creds)) }),
     ...(nkey === undefined ? {} : { authenticator: nkeyAuthenticator(readSeed(nkey)) }),
     ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
     ...(Object.keys(tls).length === 0 ? {} : { tls }),
   }
 }
 
+/** A JWT and its seed, as NATS's tools write them. The error does not quote it. */
+function readCredentials(path: string): Uint8Array {
+  const text = readFile(path, '--creds')
+  if (/BEGIN[^\n]*JWT[^\n]*\n[\w.-]+\n/.test(text) && SEED.test(text)) return Buffer.from(text)
+  throw new CarillonError(
+    'CONFIG_INVALID',
+    `the file of --creds, ${path}, holds no credentials: a JWT and the seed of its user, as nsc writes them; a seed alone goes with --nkey`,
+  )
+}
+
 /** The seed in a file, alone or between the lines that NATS's tools put around it. The error does not quote it. */
 function readSeed(path: string): Uint8Array {
-  const seed = Buffer.from(/\bSU[A-Z2-7]{56}\b/.exec(readFile(path, '--nkey'))?.[0] ?? '')
+  const seed = Buffer.from(SEED.exec(readFile(path, '--nkey'))?.[0] ?? '')
   try {
     nkeys.fromSeed(seed)
     return seed
