@@ -1,4 +1,4 @@
-// The one entry of `npm test`, `npm run demo`, `npm run example`, `npm run bench` and `npm run check`: prepares what the task needs,
+// The one entry of `npm test`, `npm run demo`, `npm run example`, `npm run bench`, `npm run proof` and `npm run check`: prepares what the task needs,
 // then runs it. Works on a machine that has only Node.js and npm.
 
 import { build, installDependencies, installNatsServer, nodeProblem } from './bootstrap.mjs'
@@ -52,6 +52,11 @@ const TASKS = {
   },
   'bench:plan': { prepare: ['install', 'build'], deadlineMs: NEVER_MS, run: program('bench/dist/plan.js') },
   'bench:ring': { prepare: ['install', 'build'], deadlineMs: NEVER_MS, run: program('bench/dist/ring.js') },
+  proof: {
+    prepare: ['install', 'nats-server', 'build'],
+    deadlineMs: NEVER_MS,
+    run: program('packages/proof/dist/main.js'),
+  },
   check: {
     prepare: ['install'],
     deadlineMs: DEADLINE_MS,

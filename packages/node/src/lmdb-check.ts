@@ -11,7 +11,7 @@ import type { ProbeReport, ProbeRequest } from './lmdb-probe.ts'
 const CHECK_MS_MAX = { sample: 60_000, all: 3_600_000 } as const
 
 /** Signals that damaged pages raise. Any other end of the child says nothing about the data. */
-const DAMAGE_SIGNALS = new Set<string>(['SIGBUS', 'SIGSEGV', 'SIGABRT', 'SIGILL', 'SIGFPE'])
+const DAMAGE_SIGNALS = new Set<string>(['SIGBUS', 'SIGSEGV', 'SIGABRT', 'SIGILL', 'SIGFPE', 'SIGTRAP'])
 const OUTPUT_CHARS_MAX = 16 * 1024
 
 /**

@@ -186,6 +186,8 @@ function valueOf(table: string, key: string, row: Uint8Array): Uint8Array {
 
 function isLmdbDamage(error: unknown): boolean {
   if (!(error instanceof Error)) return false
+  // Lengths that a damaged page gives reach beyond their buffers.
+  if (error instanceof RangeError) return true
   const code: unknown = 'code' in error ? error.code : undefined
   return (
     (typeof code === 'number' && code >= LMDB_CODES.first && code <= LMDB_CODES.last) ||

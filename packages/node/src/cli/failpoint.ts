@@ -1,17 +1,27 @@
 /** Ends this process at a named point of the commit path, as a crash would: for tests of recovery. */
+import { readFileSync } from 'node:fs'
+
 import { CarillonError } from '@carillon/runtime'
 import { type Failpoint, FAILPOINTS, noFailpoints, type ReachFailpoint } from '@carillon/runtime/engine'
 import { quote } from '@carillon/runtime/protocol'
 
 const FORM = /^([a-z-]+):(\d{1,9})$/
+const FILE = /^file:(.+)$/
+const LOOK_EVERY_MS = 50
 
 /**
- * From `name:count`: SIGKILL at the count-th time that the point is reached. Nothing for undefined.
+ * From `name:count`: SIGKILL at the count-th time that the point is reached. From `file:<path>`: the same, from the moment on at which the file is
+ * there and holds `name:count`. Nothing for undefined.
  *
  * @throws CONFIG_INVALID when it is not of that form.
  */
 export function parseFailpoint(text: string | undefined): ReachFailpoint {
   if (text === undefined || text === '') return noFailpoints
+  const [, path] = FILE.exec(text) ?? []
+  return path === undefined ? killAt(text) : killOnceTold(path)
+}
+
+function killAt(text: string): ReachFailpoint {
   const [, name, count] = FORM.exec(text) ?? []
   const point = FAILPOINTS.find((known) => known === name)
   if (point === undefined || Number(count) < 1) {
@@ -20,10 +30,31 @@ export function parseFailpoint(text: string | undefined): ReachFailpoint {
       `CARILLON_FAILPOINT is ${quote(text)}: write name:count with a count from 1 and one of ${FAILPOINTS.join(', ')}`,
     )
   }
-  return killAt(point, Number(count))
+  return killAtPoint(point, Number(count))
 }
 
-function killAt(point: Failpoint, count: number): ReachFailpoint {
+/** A node that runs for long is told when its time has come. */
+function killOnceTold(path: string): ReachFailpoint {
+  let reach = noFailpoints
+  const looking = setInterval(() => {
+    const text = readIfThere(path)
+    if (text === undefined) return
+    clearInterval(looking)
+    reach = killAt(text.trim())
+  }, LOOK_EVERY_MS)
+  looking.unref()
+  return (point) => reach(point)
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+function killAtPoint(point: Failpoint, count: number): ReachFailpoint {
   let left = count
   return (reached) => {
     if (reached !== point || --left > 0) return

@@ -4,10 +4,10 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Description } from '@carillon/runtime/protocol'
 
 import type { Fold } from './fold.ts'
-import type { FoldInput } from './fold-input.ts'
+import type { FoldInput } from '../../../proof/src/reference/fold-input.ts'
 import type { FoldInstance } from './fold-instance.ts'
 import type { JournalMessage } from './journal.ts'
-import { readMsgpack } from './msgpack.ts'
+import { readMsgpack } from '../../../proof/src/reference/msgpack.ts'
 import type { Producer, SentOp } from './producer.ts'
 
 /** What one node says of one instance. */

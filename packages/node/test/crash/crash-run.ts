@@ -18,14 +18,14 @@ import { startTestServer } from '../../src/testing/nats-process.ts'
 import { checkLists } from './check-lists.ts'
 import { Checks, type Attempt, type Seen } from './checks.ts'
 import { Fold } from './fold.ts'
-import type { FoldInput } from './fold-input.ts'
+import type { FoldInput } from '../../../proof/src/reference/fold-input.ts'
 import { type JournalMessage, readStream } from './journal.ts'
 import { logFindings } from './node-log.ts'
 import type { NodeOrders } from './node-main.ts'
 import { NodeRun } from './node-runs.ts'
 import type { PlantedBug } from './planted-bugs.ts'
 import { Producer } from './producer.ts'
-import { Dice } from './random.ts'
+import { Dice } from '../../../proof/src/reference/random.ts'
 
 export interface CrashRunOptions {
   readonly seed: number

@@ -3,7 +3,7 @@
  *
  * Written from the documented semantics, sharing nothing with the code under test.
  */
-import type { FoldInput } from './fold-input.ts'
+import type { FoldInput } from '../../../proof/src/reference/fold-input.ts'
 import {
   Bug,
   type Host,

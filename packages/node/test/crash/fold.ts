@@ -1,5 +1,5 @@
 /** The checker's fold of the whole journal. */
-import { parseJournal, type FoldInput } from './fold-input.ts'
+import { parseJournal, type FoldInput } from '../../../proof/src/reference/fold-input.ts'
 import { type FoldCounts, FoldInstance, type FoldRecord } from './fold-instance.ts'
 import type { JournalMessage } from './journal.ts'
 

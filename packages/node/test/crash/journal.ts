@@ -2,13 +2,9 @@
 import { jetstreamManager, type StoredMsg } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 
-export interface JournalMessage {
-  readonly seq: number
-  readonly timeMs: number
-  readonly subject: string
-  readonly payload: Uint8Array
-  header(name: string): string | undefined
-}
+import type { JournalMessage } from '../../../proof/src/reference/fold-input.ts'
+
+export type { JournalMessage }
 
 const PAGE = 2000
 

@@ -10,7 +10,7 @@ const EXPECTED: Readonly<Record<PlantedBug, RegExp>> = {
   'effects-outside-the-batch': /still owes: .* \([1-9]\d* activities/,
   'timers-outside-the-batch': /still owes: .* [1-9]\d* timers/,
   // A digest covers the known ids; the state differs once one of them comes again.
-  'known-ids-dropped': /the state of|rebuilt from the journal alone is/,
+  'known-ids-dropped': /the state of|the digest of/,
   'dedupe-by-the-server-only': /the state of/,
   // Behind the end of the journal a node waits for an input that is there already.
   'resume-off-by-one': /the state of|could not be looked at/,

@@ -6,7 +6,7 @@ import { type Carillon, connect } from '@carillon/client'
 import { createInbox, headers as natsHeaders, type NatsConnection } from '@nats-io/transport-node'
 
 import { Ledger, Steps, type TakeAnswer } from './contracts.ts'
-import { Dice } from './random.ts'
+import { Dice } from '../../../proof/src/reference/random.ts'
 
 /** Something that was sent, under its id. */
 export interface SentOp {

@@ -1,6 +1,14 @@
-/** Journal messages as docs/protocol.md describes them, parsed for the checker: nothing here is shared with the code under test. */
-import type { JournalMessage } from './journal.ts'
+/** Journal messages as docs/protocol.md describes them, parsed for the checkers: nothing here is shared with the code under test. */
 import { readMsgpack } from './msgpack.ts'
+
+/** One message of the log stream, as a plain JetStream client sees it. */
+export interface JournalMessage {
+  readonly seq: number
+  readonly timeMs: number
+  readonly subject: string
+  readonly payload: Uint8Array
+  header(name: string): string | undefined
+}
 
 export interface FoldInput {
   readonly seq: number
