@@ -24,7 +24,7 @@ export class LookCheck {
     const accounts = new Map<string, number>()
     for (const look of this.#tail.read()) {
       this.#judge(look)
-      if (look.when === 'quiet' && look.round === round && look.key.startsWith('account.'))
+      if (look.when === 'quiet' && look.round === round && look.reader === 'owner' && look.key.startsWith('account.'))
         accounts.set(look.key, (look.view as { state: { balance: number } }).state.balance)
     }
     if (accounts.size > 0) this.#checkBank(accounts)

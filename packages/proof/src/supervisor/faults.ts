@@ -14,6 +14,8 @@ import {
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
+import { type Failpoint, FAILPOINTS } from '@carillon/runtime/engine'
+
 import type { Dice } from '../reference/random.ts'
 import type { CarillonProcess } from './carillon-process.ts'
 import { type Cluster, NAMESPACE } from './cluster.ts'
@@ -41,15 +43,13 @@ const FULL = /STORAGE_FAILED|ENOSPC|^Error: (?:Input\/output error|No space left
 const BALLAST = 'ballast'
 const BLOCK_BYTES = 64 * 1024
 /** How often a point is reached in a second of load differs: kills come within a second or two. */
-const FAILPOINT_COUNTS = {
+const FAILPOINT_COUNTS: Readonly<Partial<Record<Failpoint, number>>> = {
   'after-apply': 100,
-  'before-commit': 8,
-  'in-commit': 8,
-  'after-commit': 8,
   'after-emit': 40,
   'before-append': 30,
   'after-append': 30,
-} as const
+}
+const FAILPOINT_COUNT_DEFAULT = 8
 
 export const FAULTS: readonly Fault[] = [
   {
@@ -73,9 +73,10 @@ export const FAULTS: readonly Fault[] = [
   },
   { name: 'freeze, short', inject: (cluster, dice) => freeze(cluster, dice, SHORT_FREEZE_MS) },
   { name: 'freeze, long', inject: (cluster, dice) => freeze(cluster, dice, LONG_FREEZE_MS) },
-  ...Object.entries(FAILPOINT_COUNTS).map(([point, countMax]): Fault => ({
+  ...FAILPOINTS.map((point): Fault => ({
     name: `kill at ${point}`,
-    inject: (cluster, dice) => killAt(cluster, dice, `${point}:${dice.between(1, countMax)}`),
+    inject: (cluster, dice) =>
+      killAt(cluster, dice, `${point}:${dice.between(1, FAILPOINT_COUNTS[point] ?? FAILPOINT_COUNT_DEFAULT)}`),
   })),
   {
     name: 'rolling restart',

@@ -13,12 +13,18 @@ import { Dice } from '../reference/random.ts'
 const EVERY_MS = 60
 const TRAFFIC_TIMEOUT_MS = 2000
 const AT_ONCE = 40
+const FROM = ['owner', 'any'] as const
+type From = (typeof FROM)[number]
 
 export class Looker {
   readonly #client: Carillon
   readonly #file: LineFile
   readonly #dice: Dice
-  readonly #handles = new Map<string, WorkflowHandle<AnyShape>>()
+  /** By who may answer: what one handle shows never goes back, whichever nodes answer it. */
+  readonly #handles: Readonly<Record<From, Map<string, WorkflowHandle<AnyShape>>>> = {
+    owner: new Map(),
+    any: new Map(),
+  }
   /** Reads under faults that got no answer: not wrong, but told. */
   unanswered = 0
   answered = 0
@@ -48,11 +54,12 @@ export class Looker {
     await this.#running
   }
 
-  /** Every instance, applied up to `minSeq`. Rejects when one gives no answer. */
+  /** Every instance, applied up to `minSeq`, by its owner and by any of the nodes that apply it. Rejects when one gives no answer. */
   async all(minSeq: number, timeoutMs: number): Promise<void> {
-    const keys = [...EVERY_KEY]
+    const looks = FROM.flatMap((from) => EVERY_KEY.map((key) => ({ key, from })))
     const work = Array.from({ length: AT_ONCE }, async () => {
-      for (let key = keys.pop(); key !== undefined; key = keys.pop()) await this.#look(key, 'quiet', minSeq, timeoutMs)
+      for (let look = looks.pop(); look !== undefined; look = looks.pop())
+        await this.#look(look.key, look.from, 'quiet', minSeq, timeoutMs)
     })
     await Promise.all(work)
     await this.#file.flush()
@@ -67,7 +74,8 @@ export class Looker {
   async #run(): Promise<void> {
     while (this.#isLooking) {
       const key = this.#dice.pick(EVERY_KEY)
-      await this.#look(key, 'traffic', this.#handleOf(key).lastSeq, TRAFFIC_TIMEOUT_MS).then(
+      const from = this.#dice.pick(FROM)
+      await this.#look(key, from, 'traffic', this.#handleOf(key, from).lastSeq, TRAFFIC_TIMEOUT_MS).then(
         () => (this.answered += 1),
         () => (this.unanswered += 1),
       )
@@ -75,17 +83,17 @@ export class Looker {
     }
   }
 
-  async #look(key: string, when: Look['when'], minSeq: number, timeoutMs: number): Promise<void> {
-    const description = await this.#handleOf(key).describe({ minSeq, timeoutMs, state: true })
-    this.#file.write({ ...viewed(description), key, when, minSeq, round: this.#round, reader: 'looker' })
+  async #look(key: string, from: From, when: Look['when'], minSeq: number, timeoutMs: number): Promise<void> {
+    const description = await this.#handleOf(key, from).describe({ minSeq, timeoutMs, state: true, from })
+    this.#file.write({ ...viewed(description), key, when, minSeq, round: this.#round, reader: from })
   }
 
-  #handleOf(key: string): WorkflowHandle<AnyShape> {
-    const known = this.#handles.get(key)
+  #handleOf(key: string, from: From): WorkflowHandle<AnyShape> {
+    const known = this.#handles[from].get(key)
     if (known !== undefined) return known
     const [type = '', id = ''] = key.split('.')
     const handle = this.#client.workflow(type, id)
-    this.#handles.set(key, handle)
+    this.#handles[from].set(key, handle)
     return handle
   }
 }
