@@ -36,6 +36,9 @@ const NODES = ['node-a', 'node-b', 'node-c']
 const OPEN_MS_MAX = 40_000
 /** The disk of a node that can be filled: what it holds is a few megabytes. */
 const SMALL_DISK_BYTES = 48 * 1024 * 1024
+/** Snapshots and trimming keep up with rounds of seconds. The recorder reads what is trimmed long before that. */
+const CHECKPOINT_EVERY = '1s'
+const KEEP_HISTORY = '60s'
 /** Repeats come long after it, too. */
 const DEDUPE_WINDOW_NS = 2_000_000_000
 
@@ -173,7 +176,8 @@ function makeProcess(
 function nodeArgs(name: string, folder: string, servers: 1 | 3): string[] {
   const dataDir = dataDirOf(folder, name)
   const stored = ['--data-dir', dataDir, '--partitions', String(PARTITIONS), '--replicas', String(servers)]
-  return ['node', '--supervised', '--workflows', WORKFLOWS, ...stored]
+  const snapshots = ['--checkpoint-every', CHECKPOINT_EVERY, '--keep-history', KEEP_HISTORY]
+  return ['node', '--supervised', '--workflows', WORKFLOWS, ...stored, ...snapshots]
 }
 
 function dataDirOf(folder: string, name: string): string {

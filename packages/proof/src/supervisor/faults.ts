@@ -39,7 +39,7 @@ const UP_MS_MAX = 30_000
 const FAILPOINT_MS_MAX = 20_000
 const DISK_MS_MAX = 20_000
 /** What a node, and the LMDB in it, say of a full disk. */
-const FULL = /STORAGE_FAILED|ENOSPC|^Error: (?:Input\/output error|No space left)|^ {4}at |^ {2}code: |^[{}]$/
+const FULL = /STORAGE_FAILED|ENOSPC|No space left on device|^Error: Input\/output error|^ {4}at |^ {2}code: |^[{}]$/
 const BALLAST = 'ballast'
 const BLOCK_BYTES = 64 * 1024
 /** How often a point is reached in a second of load differs: kills come within a second or two. */
@@ -71,13 +71,26 @@ export const FAULTS: readonly Fault[] = [
       worker.start()
     },
   },
-  { name: 'freeze, short', inject: (cluster, dice) => freeze(cluster, dice, SHORT_FREEZE_MS) },
-  { name: 'freeze, long', inject: (cluster, dice) => freeze(cluster, dice, LONG_FREEZE_MS) },
-  ...FAILPOINTS.map((point): Fault => ({
+  { name: 'freeze short', inject: (cluster, dice) => freeze(cluster, dice, SHORT_FREEZE_MS) },
+  { name: 'freeze long', inject: (cluster, dice) => freeze(cluster, dice, LONG_FREEZE_MS) },
+  ...FAILPOINTS.filter((point) => point !== 'in-restore').map((point): Fault => ({
     name: `kill at ${point}`,
     inject: (cluster, dice) =>
       killAt(cluster, dice, `${point}:${dice.between(1, FAILPOINT_COUNTS[point] ?? FAILPOINT_COUNT_DEFAULT)}`),
   })),
+  {
+    name: 'kill at in-restore',
+    isPossible: ({ recorder }) => recorder.isTrimmed,
+    inject: async (cluster, dice) => killInRestore(cluster, await serving(cluster, dice)),
+  },
+  {
+    name: 'all data removed',
+    async inject(cluster) {
+      await Promise.all(cluster.nodes.map((node) => node.kill()))
+      for (const node of cluster.nodes) empty(cluster.dataDir(node))
+      await Promise.all(cluster.nodes.map((node) => startAgain(node)))
+    },
+  },
   {
     name: 'rolling restart',
     async inject(cluster) {
@@ -160,6 +173,20 @@ async function killAt(cluster: Cluster, dice: Dice, order: string): Promise<void
     await startAgain(node)
     throw new Error(`${node.name} did not reach ${order}`)
   }
+  await startAgain(node)
+}
+
+/** A node without data, which the journal alone cannot bring back, dies while it is given the snapshots. */
+async function killInRestore(cluster: Cluster, node: CarillonProcess): Promise<void> {
+  const file = cluster.failpointFile(node)
+  await node.kill()
+  empty(cluster.dataDir(node))
+  writeFileSync(file, 'in-restore:1')
+  node.start()
+  node.expect(({ signal }) => signal === 'SIGKILL')
+  const isReached = await holdsWithin(UP_MS_MAX, () => !node.isRunning)
+  rmSync(file)
+  if (!isReached) throw new Error(`${node.name} restored nothing`)
   await startAgain(node)
 }
 

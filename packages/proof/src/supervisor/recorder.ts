@@ -24,6 +24,7 @@ export class Recorder {
   readonly #dead: Dump
   readonly #running: Promise<void>
   #isClosed = false
+  #isTrimmed = false
   #reading: Promise<void> = Promise.resolve()
 
   private constructor(manager: JetStreamManager, namespace: string, folder: string) {
@@ -35,6 +36,11 @@ export class Recorder {
 
   static async open(nc: NatsConnection, namespace: string, folder: string): Promise<Recorder> {
     return new Recorder(await jetstreamManager(nc, { checkAPI: false }), namespace, folder)
+  }
+
+  /** The journal does not begin with its first input any more. */
+  get isTrimmed(): boolean {
+    return this.#isTrimmed
   }
 
   /** Everything that the streams hold now is in the files. Gives the last sequence of the journal. Rejects when JetStream does not answer. */
@@ -71,6 +77,7 @@ export class Recorder {
     const { first_seq: firstSeq, last_seq: lastSeq } = (await this.#manager.streams.info(dump.stream)).state
     if (firstSeq > dump.nextSeq && lastSeq >= firstSeq)
       throw new Error(`${dump.stream} was trimmed to ${firstSeq} before ${dump.nextSeq} was dumped: keep more history`)
+    this.#isTrimmed ||= dump === this.#journal && firstSeq > 1
     while (dump.nextSeq <= lastSeq) {
       const before = dump.nextSeq
       const page = await this.#manager.direct.getBatch(dump.stream, { seq: before, batch: PAGE })

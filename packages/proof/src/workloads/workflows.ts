@@ -8,11 +8,13 @@ import { createHash } from 'node:crypto'
 import { implement, implementActivities } from '@carillon/runtime'
 
 import { Account, Fragile, Hot, Ledger, LEDGERS, Sleeper } from './contracts.ts'
+import { hurry } from './hurry.ts'
 import { plantFromEnvironment } from './planted-bugs.ts'
 import { attempt } from './sink.ts'
 
 const RECENT = 5
 
+hurry()
 plantFromEnvironment()
 
 export const ledger = implement(Ledger, {
