@@ -117,7 +117,9 @@ export class CarillonProcess {
 
   /** Asks it to drain. Resolves when it is gone. */
   async stop(): Promise<void> {
-    this.expect(({ code }) => code === 0)
+    const wasUp = this.#isUp
+    // Before it has come so far as to listen to it, the signal ends it at once.
+    this.expect(({ code, signal }) => code === 0 || (!wasUp && signal === 'SIGTERM'))
     this.#child?.kill('SIGTERM')
     await this.#ended
   }

@@ -38,7 +38,7 @@ const OPEN_MS_MAX = 40_000
 const SMALL_DISK_BYTES = 48 * 1024 * 1024
 /** Snapshots and trimming keep up with rounds of seconds. The recorder reads what is trimmed long before that. */
 const CHECKPOINT_EVERY = '1s'
-const KEEP_HISTORY = '60s'
+const KEEP_HISTORY = '10m'
 /** Repeats come long after it, too. */
 const DEDUPE_WINDOW_NS = 2_000_000_000
 
