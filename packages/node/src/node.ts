@@ -1,4 +1,6 @@
-/** The composition root of a node: connects, opens the data, and runs an engine over all partitions. */
+/** The composition root of a node: connects, opens the data, and takes part in the cluster with an engine. */
+import { createRequire } from 'node:module'
+
 import { openConnection, Deadline } from '@carillon/client'
 import {
   type ActivityImplementations,
@@ -10,6 +12,7 @@ import {
 import type {
   CheckpointPace,
   CheckpointStatus,
+  Engine,
   EngineCounts,
   EngineLimits,
   EngineLoad,
@@ -17,12 +20,19 @@ import type {
   ReachFailpoint,
 } from '@carillon/runtime/engine'
 import { type Logger, systemClock } from '@carillon/runtime/ports'
-import type { Door, Partition, PayloadCodecs, Subjects } from '@carillon/runtime/protocol'
+import {
+  type Door,
+  type PayloadCodecs,
+  quote,
+  STANDBYS_MAX,
+  type Subjects,
+  WEIGHT_MAX,
+} from '@carillon/runtime/protocol'
 import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
 
-import { ActiveNode } from './active-node.ts'
+import { ClusterSession, type ClusterStatus } from './cluster/cluster-session.ts'
 import { openCluster } from './cluster.ts'
-import { type ComposedHost, composeHost } from './compose-host.ts'
+import { type ComposedHost, composeHost, type HostOptions } from './compose-host.ts'
 import { DoorRelay } from './door-relay.ts'
 import { openQueues } from './open-queues.ts'
 
@@ -42,8 +52,12 @@ export interface NodeOptions {
   readonly dataDir: string
   readonly workflows: Workflows
   readonly logger: Logger
-  /** Default: the host's name and the process id. */
+  /** What the node is called in its cluster, where no two share a name; default: `carillon-node-` and the process id. */
   readonly name?: string | undefined
+  /** Its part of the partitions relative to other nodes': a whole number from 1 to 100; default 1. */
+  readonly weight?: number | undefined
+  /** How many standbys each partition is to have, 0 to 2; default 1. Of nodes that say different things the highest counts. */
+  readonly standbys?: number | undefined
   /** For a cluster that does not exist yet; see `ClusterOptions`. */
   readonly partitions?: number | undefined
   readonly replicas?: number | undefined
@@ -60,12 +74,15 @@ export interface NodeOptions {
   readonly history?: KeptHistory | undefined
   /** What payloads pass on their way out and in, and this node's store; `createCodecs` of `@carillon/runtime/codecs` makes them. Default: none. */
   readonly codecs?: PayloadCodecs | undefined
-  /** Gives up waiting, for a server or for another node to be gone, when aborted. */
+  /** Gives up waiting for a server when aborted. */
   readonly signal?: AbortSignal | undefined
 }
 
 const CONNECT_TIMEOUT_MS = 15_000
 const NEVER = new AbortController().signal
+/** So long a node that closes waits until others have taken its partitions: below what `carillon node` has for all of its end. */
+const DRAIN_MS_MAX = 10_000
+const STANDBYS_DEFAULT = 1
 
 /** A running node. */
 export class CarillonNode {
@@ -81,9 +98,14 @@ export class CarillonNode {
     this.failed = failed
   }
 
-  /** Resolves when the journal, as it was at the start, has been applied and effects go out. */
+  /** Resolves when this node takes its part: what it owns is served, what it stands by for has caught up, and no partition is without an owner. */
   get caughtUp(): Promise<void> {
-    return this.#parts.host.engine.caughtUp
+    return this.#parts.session.settled
+  }
+
+  /** What it has of the cluster, and what it knows of the others. */
+  get cluster(): ClusterStatus {
+    return this.#parts.session.status
   }
 
   get counts(): Readonly<EngineCounts> {
@@ -119,7 +141,7 @@ export class CarillonNode {
     return Math.max(0, lastSeq - this.load.position)
   }
 
-  /** Finishes what runs, commits, closes the data and the connection. Safe to call again. */
+  /** Gives its partitions to other nodes, if there are any, finishes what runs, commits, closes the data and the connection. Safe to call again. */
   close(): Promise<void> {
     this.#closing ??= closeParts(this.#parts)
     return this.#closing
@@ -132,16 +154,19 @@ interface NodeParts {
   readonly host: ComposedHost
   /** Where the servers do not rewrite the public door. */
   readonly relay: DoorRelay | undefined
-  readonly active: ActiveNode
+  readonly session: ClusterSession
+  /** One that has failed has nothing to give. */
+  readonly hasFailed: () => boolean
 }
 
 /**
- * Opens a node, and the cluster if this is its first one. While another node serves the cluster, it stands by. Resolves when it reads the journal.
+ * Opens a node, and the cluster if this is its first one. Resolves when it has joined; see `caughtUp` for when it has taken its part.
  *
  * @throws CarillonError with a next step; docs/errors.md has them all.
  */
 export async function openNode(options: NodeOptions): Promise<CarillonNode> {
   checkWorkflows(options.workflows)
+  checkShare(options)
   const namespace = options.namespace ?? 'carillon'
   const name = options.name ?? `carillon-node-${process.pid}`
   const deadline = new Deadline(options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS)
@@ -173,40 +198,61 @@ async function compose(
   })
   await openQueues(nc, subjects, options.workflows.implementations)
   let fail: (error: unknown) => void = () => {}
+  let hasFailed = false
   const failed = new Promise<never>((_, reject) => (fail = reject))
-  failed.catch(() => {})
-  const host = await composeHost({
-    ...options,
-    nc,
-    record,
-    subjects,
-    partitions: Array.from({ length: record.partitions }, (_, number) => number as Partition),
-    onFailed: (error) => fail(error),
-  })
-  const active = await ActiveNode.acquire(
-    { nc, subjects, name, clock: systemClock, logger, onLost: (error) => fail(error) },
-    options.signal ?? NEVER,
+  failed.catch(() => (hasFailed = true))
+  const onFailed = (error: unknown): void => fail(error)
+  const opening = openHost({ ...options, name, nc, record, subjects, partitions: [], onFailed })
+  const { weight = 1, standbys = STANDBYS_DEFAULT } = options
+  const session = await ClusterSession.open(
+    { nc, subjects, node: name, weight, standbys, build: releaseOf(), clock: systemClock, logger, onFailed },
+    opening.then(({ engine }) => ({ host: engine, counters: () => countersOf(engine) })),
   ).catch(async (error: unknown) => {
-    await host.close()
+    const host = await opening.catch(() => undefined)
+    await host?.close()
     throw error
   })
   const relay =
     record.door === 'relay' ? new DoorRelay(nc, subjects, { log: (line) => logger.warn({}, line) }) : undefined
-  const parts: NodeParts = { nc, subjects, host, relay, active }
+  return new CarillonNode({ nc, subjects, host: await opening, relay, session, hasFailed: () => hasFailed }, failed)
+}
+
+async function openHost(options: HostOptions): Promise<ComposedHost> {
+  const host = await composeHost(options)
   try {
     await host.engine.start()
-    return new CarillonNode(parts, failed)
+    return host
   } catch (error) {
-    await closeParts(parts)
+    await host.close()
     throw error
   }
 }
 
-async function closeParts({ nc, host, relay, active }: NodeParts): Promise<void> {
+async function closeParts({ nc, host, relay, session, hasFailed }: NodeParts): Promise<void> {
+  if (!hasFailed()) await session.drain(DRAIN_MS_MAX)
   await relay?.close()
+  await session.close()
   await host.close()
-  await active.release()
   await nc.close()
+}
+
+/** What heartbeats tell of an engine. */
+function countersOf({ counts, residents, load }: Engine): Readonly<Record<string, number>> {
+  return { ...counts, residents, ...load }
+}
+
+function releaseOf(): string {
+  const { version } = createRequire(import.meta.url)('../package.json') as { readonly version: string }
+  return version
+}
+
+function checkShare({ weight, standbys }: NodeOptions): void {
+  const isWhole = (value: number | undefined, min: number, max: number): boolean =>
+    value === undefined || (Number.isInteger(value) && value >= min && value <= max)
+  if (!isWhole(weight, 1, WEIGHT_MAX))
+    throw new CarillonError('CONFIG_INVALID', `weight ${quote(weight)} is not a whole number from 1 to ${WEIGHT_MAX}`)
+  if (!isWhole(standbys, 0, STANDBYS_MAX))
+    throw new CarillonError('CONFIG_INVALID', `standbys ${quote(standbys)} is not 0, 1 or ${STANDBYS_MAX}`)
 }
 
 function checkWorkflows({ implementations, activities }: Workflows): void {

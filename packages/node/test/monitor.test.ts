@@ -20,7 +20,7 @@ afterAll(async () => {
 })
 
 function startNode(name: string, monitor = '0'): CliProcess {
-  return startNodeProcess({ servers: server.url, folder, data: name, args: ['--monitor', monitor] })
+  return startNodeProcess({ servers: server.url, folder, data: name, args: ['--monitor', monitor, '--name', name] })
 }
 
 /** Where the node says that it answers. */
@@ -39,17 +39,16 @@ function valueOf(body: string, metric: string): number {
 }
 
 describe('the monitor of a node', () => {
-  it('tells a standby from the live node, counts what is applied, and takes over with it', async () => {
+  it('is ready when the node takes part, counts what is applied, and shows how its partitions stand', async () => {
     const first = startNode('first')
     await first.says('the node is ready')
     const firstUrl = await urlOf(first)
     expect(firstUrl).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/)
-    const second = startNode('second')
-    await second.says('standing by')
-    const secondUrl = await urlOf(second)
     expect(await get(`${firstUrl}/ready`)).toEqual({ status: 200, body: 'live\n' })
-    expect(await get(`${secondUrl}/live`)).toEqual({ status: 200, body: 'live\n' })
-    expect(await get(`${secondUrl}/ready`)).toEqual({ status: 503, body: 'opening\n' })
+    const second = startNode('second')
+    await second.says('the node is ready')
+    const secondUrl = await urlOf(second)
+    expect(await get(`${secondUrl}/ready`)).toEqual({ status: 200, body: 'live\n' })
 
     for (let i = 0; i < 3; i++)
       await runCli(['signal', 'counter', 'a', 'add', '{"n":1}', '--wait', 'applied'], {
@@ -57,16 +56,28 @@ describe('the monitor of a node', () => {
       })
     const { body } = await get(`${firstUrl}/metrics`)
     expect(valueOf(body, 'carillon_inputs_applied_total')).toBe(3)
+    expect(valueOf(body, 'carillon_peers')).toBe(1)
+    expect(valueOf(body, 'carillon_partitions_taken_total')).toBe(64)
     expect(valueOf(body, 'carillon_journal_unapplied')).toBe(0)
     expect(valueOf(body, 'carillon_applied_seq')).toBeGreaterThanOrEqual(3)
     expect(valueOf(body, 'carillon_resident_instances')).toBe(1)
     expect(valueOf(body, 'carillon_phase{phase="live"}')).toBe(1)
     expect(valueOf(body, 'nodejs_eventloop_lag_seconds')).toBeGreaterThanOrEqual(0)
-    expect(valueOf((await get(`${secondUrl}/metrics`)).body, 'carillon_phase{phase="opening"}')).toBe(1)
+    // All of them are hosted twice: by the owner, and by the other one.
+    await until(async () => {
+      const { body: metrics } = await get(`${secondUrl}/metrics`)
+      return (
+        valueOf(metrics, 'carillon_partitions{role="owner"}') +
+          valueOf(metrics, 'carillon_partitions{role="standby"}') ===
+        64
+      )
+    }, 'the second node hosts all partitions')
 
     first.signal('SIGKILL')
-    await second.says('the node is ready')
-    await until(async () => (await get(`${secondUrl}/ready`)).status === 200, 'the second node is ready')
+    await until(
+      async () => valueOf((await get(`${secondUrl}/metrics`)).body, 'carillon_partitions{role="owner"}') === 64,
+      'the second node owns all partitions',
+    )
   })
 
   it('answers only what it knows, to GET only', async () => {

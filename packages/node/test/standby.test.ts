@@ -6,7 +6,7 @@ import { connect } from '@carillon/client'
 import { type CarillonNode, openNode } from '@carillon/node'
 import { defineWorkflow, implement, type } from '@carillon/runtime'
 import { silentLogger } from '@carillon/runtime/ports'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 
 import { startTestServer, type TestServer } from '../src/testing/nats-process.ts'
 
@@ -30,14 +30,13 @@ describe('a second node of a cluster', () => {
     await rm(dir, { recursive: true, force: true })
   })
 
-  const open = (name: string, signal?: AbortSignal): Promise<CarillonNode> =>
+  const open = (name: string): Promise<CarillonNode> =>
     openNode({
       servers: server.url,
       name,
       dataDir: join(dir, name),
       workflows: { implementations: [sum], activities: [] },
       logger: silentLogger,
-      signal,
     })
 
   it('stands by while the first one serves, and takes its place with nothing lost', async () => {
@@ -46,29 +45,31 @@ describe('a second node of a cluster', () => {
     const handle = carillon.workflow(Sum, 'a')
     await handle.signal('add', 1, { wait: 'applied' })
 
-    let isServing = false
-    const second = open('second').then((node) => {
-      isServing = true
-      return node
-    })
+    const node = await open('second')
+    await node.caughtUp
     await handle.signal('add', 2, { wait: 'applied' })
-    expect(isServing).toBe(false)
+    expect(node.cluster.roles.owner).toBe(0)
 
     await first.close()
-    const node = await second
     await handle.signal('add', 4, { wait: 'applied' })
     expect(await handle.query('total')).toBe(7)
     expect(node.counts.applied).toBe(3)
+    await vi.waitFor(() => expect(node.cluster.roles.owner).toBe(64), { timeout: 5000 })
     await node.close()
     await carillon.close()
   })
 
-  it('gives up standing by when it is told to', async () => {
+  it('is refused under the name of one that is there', async () => {
     const first = await open('first')
-    const abort = new AbortController()
-    const second = open('second', abort.signal)
-    abort.abort(new Error('enough'))
-    await expect(second).rejects.toThrow('enough')
+    await expect(
+      openNode({
+        servers: server.url,
+        name: 'first',
+        dataDir: join(dir, 'namesake'),
+        workflows: { implementations: [sum], activities: [] },
+        logger: silentLogger,
+      }),
+    ).rejects.toMatchObject({ code: 'NODE_NAME_IN_USE' })
     await first.close()
   })
 })

@@ -60,6 +60,7 @@ export const ERROR_CODES = {
   JETSTREAM_UNAVAILABLE: 'fatal',
   CLUSTER_MISMATCH: 'fatal',
   CONFIG_INVALID: 'fatal',
+  NODE_NAME_IN_USE: 'fatal',
 } as const satisfies Record<string, Disposition>
 
 export type ErrorCode = keyof typeof ERROR_CODES

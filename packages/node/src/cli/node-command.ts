@@ -20,9 +20,20 @@ export function addNodeCommand(program: Command): void {
     )
     .addOption(dataDirOption())
     .addOption(
-      new Option('--name <name>', 'what the node is called in logs and by the server; default: the host’s name').env(
-        'CARILLON_NODE_NAME',
-      ),
+      new Option(
+        '--name <name>',
+        'what the node is called; no two of a cluster share one; default: the host’s name',
+      ).env('CARILLON_NODE_NAME'),
+    )
+    .addOption(
+      new Option('--weight <weight>', 'its part of the partitions relative to other nodes’, 1 to 100; default 1')
+        .env('CARILLON_WEIGHT')
+        .argParser(parseWhole),
+    )
+    .addOption(
+      new Option('--standbys <count>', 'how many other nodes stand by for each partition, 0 to 2; default 1')
+        .env('CARILLON_STANDBYS')
+        .argParser(parseWhole),
     )
     .addOption(
       new Option('--partitions <count>', 'of a cluster that does not exist yet; default 64')
@@ -81,7 +92,7 @@ Examples:
   $ carillon node --workflows dist/workflow.js --data-dir /var/lib/carillon
   $ carillon node --workflows loyalty.ts orders.ts --servers nats://a:4222,nats://b:4222 --replicas 3
 
-SIGINT or SIGTERM drains the node, a second one ends it at once. Nothing accepted is lost either way.`,
+SIGINT or SIGTERM drains the node: other nodes go on with its partitions. A second one ends it at once. Nothing accepted is lost either way.`,
     )
     .action(async (flags: NodeFlags) => {
       const { runNode } = await import('./run-node.ts')

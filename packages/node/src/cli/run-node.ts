@@ -22,6 +22,8 @@ export interface NodeFlags extends ConnectionFlags {
   readonly workflows: readonly string[]
   readonly dataDir: string
   readonly name?: string
+  readonly weight?: number
+  readonly standbys?: number
   readonly partitions?: number
   readonly replicas?: number
   readonly door?: Door
@@ -166,6 +168,8 @@ function toNodeOptions(flags: NodeFlags, workflows: Workflows, logger: Logger): 
     workflows,
     logger,
     name: flags.name ?? hostname(),
+    weight: flags.weight,
+    standbys: flags.standbys,
     partitions: flags.partitions,
     replicas: flags.replicas,
     door: flags.door,

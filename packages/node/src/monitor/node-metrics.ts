@@ -33,6 +33,15 @@ const COUNTERS = {
   turnMs: ['turn_seconds_total', 'Time spent on applying inputs'],
 } as const
 
+/** Counters of the cluster's part in it. */
+const CLUSTER_COUNTERS = {
+  taken: ['partitions_taken_total', 'Partitions taken because they had no owner, or it was dead'],
+  given: ['partitions_given_total', 'Partitions given to another node'],
+  received: ['partitions_received_total', 'Partitions received from another node'],
+  lost: ['partitions_lost_total', 'Partitions lost to another node that took this one for dead'],
+  changes: ['ownership_changes_total', 'Changes of the ownership of any partition that this node has seen'],
+} as const
+
 const PHASES: readonly NodePhase[] = ['opening', 'catching-up', 'live', 'draining']
 
 /** The registry of one node. `read` is asked at every scrape. */
@@ -73,6 +82,29 @@ export function createNodeMetrics(read: () => MetricsSource): Registry {
     (node) => node.load.lagMs / 1000,
   )
   for (const metric of checkpointMetrics(read)) registry.registerMetric(metric)
+  for (const [field, [name, help]] of Object.entries(CLUSTER_COUNTERS) as [
+    keyof typeof CLUSTER_COUNTERS,
+    readonly [string, string],
+  ][])
+    registry.registerMetric(
+      new Counter({
+        name: `carillon_${name}`,
+        help,
+        registers: [],
+        collect() {
+          const value = read().node?.cluster.counts[field]
+          this.reset()
+          if (value !== undefined) this.inc(value)
+        },
+      }),
+    )
+  gauge('peers', 'Other nodes that are live', (node) => node.cluster.peers)
+  gauge(
+    'standby_lag_seqs',
+    'Places of the journal that the standby which is furthest behind its owner is behind it',
+    (node) => node.cluster.standbyLag,
+  )
+  registry.registerMetric(partitions(read))
   registry.registerMetric(journalLag(read))
   registry.registerMetric(phase(read))
   return registry
@@ -117,6 +149,20 @@ function checkpointMetrics(read: () => MetricsSource): readonly Metric[] {
     total('checkpoint_bytes_total', 'Bytes of snapshots that were stored', (node) => node.checkpointBytes),
     total('journal_trimmed_total', 'Messages of the journal that were trimmed', (node) => node.trimmed),
   ]
+}
+
+function partitions(read: () => MetricsSource): Gauge {
+  return new Gauge({
+    name: 'carillon_partitions',
+    help: 'Partitions that this node hosts, by what it is to them',
+    labelNames: ['role'],
+    registers: [],
+    collect() {
+      const roles = Object.entries(read().node?.cluster.roles ?? {})
+      if (roles.length === 0) this.reset()
+      for (const [role, count] of roles) this.set({ role }, count)
+    },
+  })
 }
 
 function phase(read: () => MetricsSource): Gauge {

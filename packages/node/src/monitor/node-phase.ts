@@ -1,5 +1,5 @@
 /**
- * `opening`: connects, or waits for another node to be gone; `catching-up`: reads the journal up to its end; `live`: effects go out; `draining`: was
+ * `opening`: connects, and opens its data; `catching-up`: takes its part of the partitions for the first time; `live`: takes part; `draining`: was
  * asked to stop.
  */
 export type NodePhase = 'opening' | 'catching-up' | 'live' | 'draining'

@@ -16,7 +16,7 @@ import { withHost, withInterceptors } from '../contract/host.ts'
 import { type Implementation, withTaskSecret } from '../contract/implement.ts'
 import type { Interceptors } from '../contract/interceptors.ts'
 import { type Effect, installGuards, parseInput, parseSendId } from '../core/index.ts'
-import { CarillonError } from '../errors.ts'
+import { CarillonError, hasCode } from '../errors.ts'
 import type {
   Bus,
   Clock,
@@ -364,14 +364,22 @@ export class Engine {
     if (hosted.role === 'owner') return
     if (hosted.promoted !== undefined) return hosted.promoted
     hosted.promote()
-    this.#background(
-      this.#options.log.bounds().then(({ lastSeq }) => {
-        if (hosted.role !== 'promoting') return
-        hosted.goLiveSeq = lastSeq
-        this.#goLiveWhereDue()
-      }),
-    )
+    this.#background(this.#planGoingLive(hosted))
     return hosted.promoted
+  }
+
+  /** A journal that cannot be asked now is asked again, by whoever wants it promoted. */
+  async #planGoingLive(hosted: Hosted): Promise<void> {
+    try {
+      const { lastSeq } = await this.#options.log.bounds()
+      if (hosted.role === 'promoting') hosted.goLiveSeq = lastSeq
+      this.#goLiveWhereDue()
+    } catch (error) {
+      if (!hasCode(error, 'JETSTREAM_UNAVAILABLE')) throw error
+      await this.#turns.run(async () => {
+        if (hosted.role === 'promoting') hosted.becomeStandby(error)
+      })
+    }
   }
 
   /** Nothing of the partition goes out any more; it is applied on, muted. Resolves when that is so, and all of it is in the store. */

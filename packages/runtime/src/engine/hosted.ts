@@ -108,15 +108,16 @@ export class Hosted {
     this.#promoted = undefined
   }
 
-  /** Nothing goes out any more. Between two turns. */
-  becomeStandby(): void {
+  /** Nothing goes out any more. Between two turns. `reason`: why it is not promoted, to whoever waits for it. */
+  becomeStandby(reason?: unknown): void {
     this.role = 'standby'
     this.isGoingLive = false
     this.pending = undefined
     this.pendingSends = undefined
     this.partition.mute()
     this.#settle?.reject(
-      new CarillonError('NOT_OWNER', `partition ${this.number} is not promoted any more: another node takes it`),
+      reason ??
+        new CarillonError('NOT_OWNER', `partition ${this.number} is not promoted any more: another node takes it`),
     )
     this.#promoted = undefined
   }
