@@ -184,7 +184,10 @@ export class ClusterSession {
       })
       this.#waiting.clear()
     }
-    return this.#coordinator.owned
+    const { owned, hasTakers } = this.#coordinator
+    if (owned > 0 && hasTakers)
+      logger.warn({ partitions: owned }, 'not all partitions could be given away in time: other nodes take them now')
+    return owned
   }
 
   /** Says goodbye, and stops. What this node still owns is taken by others from then on. */
