@@ -364,6 +364,15 @@ export class Coordinator {
   }
 
   #review(): void {
+    if (!this.#isBlind) this.#judge()
+    for (const { partition, record } of this.#owners.entries.values()) {
+      const ownership = this.#ownership(record)
+      if (ownership === 'mine' || ownership === 'live') this.#ownerlessSinceMs.delete(partition)
+      else if (!this.#ownerlessSinceMs.has(partition)) this.#ownerlessSinceMs.set(partition, this.#clock.nowMs)
+    }
+  }
+
+  #judge(): void {
     const named = new Set<string>()
     for (const { record } of this.#owners.entries.values()) if (record !== undefined) named.add(record.incarnation)
     const changes = this.#peers.review(this.#clock.nowMs, {
@@ -371,11 +380,6 @@ export class Coordinator {
       isLossTold: (server) => this.#isLossTold || server === this.#server,
     })
     for (const change of changes) this.#tellChange(change)
-    for (const { partition, record } of this.#owners.entries.values()) {
-      const ownership = this.#ownership(record)
-      if (ownership === 'mine' || ownership === 'live') this.#ownerlessSinceMs.delete(partition)
-      else if (!this.#ownerlessSinceMs.has(partition)) this.#ownerlessSinceMs.set(partition, this.#clock.nowMs)
-    }
   }
 
   #giveUpMoves(nowMs: number): void {

@@ -63,6 +63,9 @@ interface Known extends Peer {
   sinceMs: number
   beat: number
   lastHeardMs: number
+  graceMs: number
+  /** Since it was taken for dead. */
+  isHeardSince: boolean
   absences: number
   absentSinceMs: number
   isSuperseded: boolean
@@ -89,7 +92,6 @@ export class Peers {
   readonly #known = new Map<string, Known>()
   readonly #aloneSinceMs: number | undefined
   #lossMs = -Infinity
-  #graceMs = 0
 
   /** `aloneSinceMs`: when nobody answered this node's question who is there; undefined when somebody did. */
   constructor(aloneSinceMs?: number) {
@@ -114,7 +116,7 @@ export class Peers {
     const known = this.#known.get(beat.incarnation) ?? this.#add(beat.node, beat.incarnation, nowMs)
     if (known === undefined || beat.beat <= known.beat || this.#hasLaterLife(known, beat)) return false
     if (!known.isHeard) this.#begins(known, beat, nowMs)
-    const silentMs = nowMs - Math.max(known.lastHeardMs, this.#graceMs)
+    const silentMs = nowMs - Math.max(known.lastHeardMs, known.graceMs)
     if (known.isHeard && (known.verdict !== 'live' || silentMs >= UNSTABLE_GAP_MS))
       known.unsettledUntilMs = nowMs + RETURN_SETTLE_MS
     Object.assign(known, {
@@ -127,6 +129,7 @@ export class Peers {
       beat: beat.beat,
       partitions: new Map(beat.partitions.map((hosted) => [hosted.partition, hosted])),
       lastHeardMs: nowMs,
+      isHeardSince: true,
       absences: 0,
       isSuperseded: false,
       contradictedUntilMs: -Infinity,
@@ -163,8 +166,8 @@ export class Peers {
 
   /** This node has slept, or has heard nobody: what it has not heard says nothing (invariant 2). */
   grace(nowMs: number): void {
-    this.#graceMs = nowMs
-    for (const known of this.#known.values()) known.absences = 0
+    for (const known of this.#known.values())
+      if (known.verdict === 'live') Object.assign(known, { graceMs: nowMs, absences: 0 })
   }
 
   /** Judges everybody anew; gives whose verdict has changed. */
@@ -173,6 +176,7 @@ export class Peers {
     for (const known of this.#known.values()) {
       const was = known.verdict
       known.verdict = this.#judge(known, nowMs, isLossTold(known.server))
+      if (known.verdict !== 'live') known.isHeardSince = false
       if (known.verdict !== was) changes.push({ peer: known, was })
       if (known.verdict === 'live' && known.state === 'live') known.awaySinceMs = undefined
       else known.awaySinceMs ??= nowMs
@@ -185,11 +189,13 @@ export class Peers {
   #judge(known: Known, nowMs: number, isLossTold: boolean): Verdict {
     if (known.isSuperseded || known.state === 'left') return 'gone'
     if (nowMs < known.contradictedUntilMs) return 'live'
+    // Who was taken for dead is so until it is heard, whatever else is known by now.
+    if (known.verdict !== 'live' && !known.isHeardSince) return known.absences >= ABSENCES_MIN ? 'gone' : known.verdict
     // Whoever was heard of behind the loss has found its way.
     const isAffected = !isLossTold || known.lastHeardMs < this.#lossMs + AFTER_LOSS_MS
     const absentMs = nowMs - known.absentSinceMs
     if (known.absences >= ABSENCES_MIN && absentMs >= (isAffected ? SERVER_LOSS_MS : TICK_MS)) return 'gone'
-    const silentMs = nowMs - Math.max(known.lastHeardMs, this.#graceMs)
+    const silentMs = nowMs - Math.max(known.lastHeardMs, known.graceMs)
     return silentMs >= (isAffected ? SERVER_LOSS_MS : SILENCE_MS) ? 'frozen' : 'live'
   }
 
@@ -243,6 +249,8 @@ function unheard(node: string, incarnation: string, nowMs: number): Known {
     sinceMs: 0,
     beat: -1,
     lastHeardMs: nowMs,
+    graceMs: nowMs,
+    isHeardSince: false,
     absences: 0,
     absentSinceMs: nowMs,
     isSuperseded: false,

@@ -3,6 +3,9 @@
 const ALLOWED = new Set([
   'an attempt of an activity failed',
   // The instances of the type `stuck` are there for this.
+  // The life before, and what becomes of a node that hears nothing for a while on a busy machine.
+  'a node is gone: its process has ended',
+  'this node has slept, or had no CPU, for over a second: what it knows of the others is old',
   'an instance is suspended: fix its code or the input, deploy, then resume it',
 ])
 
