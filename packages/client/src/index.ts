@@ -21,6 +21,7 @@ export type {
 } from './signal-many.ts'
 export { ensureConsumer, type QueuedActivity } from './queue-consumer.ts'
 export type { QueueRow } from './queues.ts'
+export { readCluster } from './read-cluster.ts'
 export type { AnyShape } from './target.ts'
 export type { Worker, WorkerCounts, WorkerOptions } from './worker.ts'
 export type { TaskDeedOptions, TaskFailure } from './tasks.ts'

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 
 import { Command } from 'commander'
 
+import { addClusterCommands } from './cluster-commands.ts'
 import { addDeadCommands } from './dead-commands.ts'
 import { addDevCommand } from './dev-command.ts'
 import { addDoctorCommand } from './doctor-command.ts'
@@ -45,6 +46,7 @@ export function createProgram(): Command {
   addOperateCommands(program)
   addWorkerCommands(program)
   addDeadCommands(program)
+  addClusterCommands(program)
   addHealthCommand(program)
   addDoctorCommand(program)
   return program
