@@ -43,6 +43,17 @@ export class NatsBus implements Bus {
     }
   }
 
+  listen(subject: string, hear: (payload: Uint8Array) => void): () => void {
+    const subscription = this.#nc.subscribe(subject, {
+      callback: (error, message) => {
+        if (error === null) hear(message.data)
+      },
+    })
+    return () => {
+      if (!this.#nc.isClosed() && !subscription.isClosed()) subscription.unsubscribe()
+    }
+  }
+
   /** Who asked before the server knew that nobody listens any more would else wait for an answer that never comes. */
   async #drain(subscription: Subscription): Promise<void> {
     if (this.#nc.isClosed() || subscription.isClosed()) return

@@ -60,7 +60,9 @@ import { encodeReply } from './outgoing-payload.ts'
 import { OutgoingSends } from './outgoing-sends.ts'
 import type { DeadLetter, OutgoingSend, PendingEffect } from './pending-effect.ts'
 import type { PendingEffects } from './pending-effects.ts'
-import { RpcService } from './rpc-service.ts'
+import { type NodeIdentity, ReplicaDigests } from './replica-digests.ts'
+import { Replicas } from './replicas.ts'
+import { RpcService, type RpcSide } from './rpc-service.ts'
 import { answerThroughCodecs } from './sealed-rpc.ts'
 import { TimerService } from './timer-service.ts'
 import { TurnTracing } from './turn-tracing.ts'
@@ -88,6 +90,8 @@ export interface EngineOptions {
   readonly partitions: readonly PartitionNumber[]
   /** Brings what is stored of a partition to where the journal can be read from, before it is followed. */
   readonly restore?: (partition: PartitionNumber, bounds: LogBounds) => Promise<void>
+  /** What this node calls itself: it is asked by that name, and compares digests under it. Undefined where there is one node for good, as in tests. */
+  readonly node?: NodeIdentity | undefined
   /** The cluster's own: what the tokens of tasks are made with. */
   readonly taskSecret?: string
   /** The identity of the work queue of remote workers. Undefined: activities with a queue run in this process like all others, as in tests. */
@@ -122,6 +126,9 @@ export interface EngineCounts {
   ignored: number
   dead: number
   suspended: number
+  /** States that were compared with those of owners, and those that differed: each is an alarm. */
+  digestsCompared: number
+  digestsDiffering: number
   commits: number
   /** Time that the commits took, and that was spent on turns; milliseconds. */
   commitMs: number
@@ -155,6 +162,8 @@ export class Engine {
   readonly #runner: ActivityRunner
   readonly #timers: TimerService
   readonly #rpc: RpcService
+  readonly #digests: ReplicaDigests | undefined
+  readonly #replicas: Replicas
   readonly #tracing: TurnTracing
   readonly #watch: TurnWatch | undefined
   readonly #appends: EngineAppends
@@ -165,6 +174,8 @@ export class Engine {
     ignored: 0,
     dead: 0,
     suspended: 0,
+    digestsCompared: 0,
+    digestsDiffering: 0,
     commits: 0,
     commitMs: 0,
     turnMs: 0,
@@ -258,6 +269,14 @@ export class Engine {
       lists: new ListService({ store, implementations: this.#implementations }),
       save: (partition) => this.#save(partition),
       appliedSeq: () => this.#readSeq,
+    })
+    this.#digests = options.node && this.#compareDigests(options.node)
+    this.#replicas = new Replicas({
+      ...options,
+      node: options.node,
+      digests: this.#digests,
+      answer: (partition, payload) => this.#answer(partition, payload, 'any'),
+      release: (partition) => this.#rpc.release(partition, 'any'),
     })
     this.#catchUp = new CatchUp({
       log: options.log,
@@ -411,13 +430,13 @@ export class Engine {
 
   async #drop(partition: PartitionNumber, hosted: Hosted): Promise<void> {
     await this.demote(partition)
+    await this.#replicas.leave(partition)
     await this.#save(hosted.partition)
     await this.#turns.run(async () => {
       this.#catchUp.cancel(hosted)
       this.#hosted.delete(partition)
     })
     this.#reader?.setPartitions([...this.#hosted.keys()])
-    this.#rpc.release(hosted.partition, 'any')
   }
 
   /** What the owner of a partition said of its effects: see `HostedPartition`. */
@@ -440,11 +459,25 @@ export class Engine {
       const { controls } = this.#options
       if (controls !== undefined) hosted.partition.hold(controls.current().pausedTypes)
       await this.#catchUp.add(hosted)
+      // It may have been dropped meanwhile.
+      if (this.#hosted.get(number) === hosted && hosted.isAttached) this.#replicas.enter(hosted.partition)
     } catch (error) {
       this.#hosted.delete(number)
       throw error
     }
     this.#planGoingOn()
+  }
+
+  #compareDigests(node: NodeIdentity): ReplicaDigests {
+    const { clock, logger, bus, subjects } = this.#options
+    return new ReplicaDigests({
+      node,
+      clock,
+      logger,
+      publish: (partition, message) => bus.publish(subjects.digests(partition), message),
+      isOwner: (partition) => this.#hosted.get(partition)?.role === 'owner',
+      count: (what) => (this.counts[what] += 1),
+    })
   }
 
   #host(number: PartitionNumber, role: HostedRole): Hosted {
@@ -483,7 +516,10 @@ export class Engine {
     this.#unwatchControls()
     await this.#reader?.close()
     await this.#catchUp.close()
-    await Promise.all([...this.#hosted.values()].map(async ({ stopServing }) => stopServing?.()))
+    await Promise.all([
+      ...[...this.#hosted.values()].map(async ({ stopServing }) => stopServing?.()),
+      this.#replicas.close(),
+    ])
     await this.#timers.close()
     await this.#runner.close()
     await this.#sends.close()
@@ -573,6 +609,7 @@ export class Engine {
       this.#rpc.admit(hosted.partition, 'owner')
       hosted.stopServing = bus.serve(subjects.rpc(hosted.number), (payload) => this.#answer(hosted.partition, payload))
       hosted.becomeOwner()
+      this.#replicas.enter(hosted.partition)
     }
     this.#countMuted()
     this.#flush()
@@ -737,9 +774,9 @@ export class Engine {
   }
 
   /** Reads bring instances into memory as well; nothing is to be committed behind them. */
-  async #answer(partition: Partition, payload: Uint8Array): Promise<Uint8Array> {
+  async #answer(partition: Partition, payload: Uint8Array, side: RpcSide = 'owner'): Promise<Uint8Array> {
     const { codecs, clock } = this.#options
-    const plain = (request: Uint8Array): Promise<Uint8Array> => this.#rpc.answer(partition, request)
+    const plain = (request: Uint8Array): Promise<Uint8Array> => this.#rpc.answer(partition, request, side)
     const answer = await (codecs === undefined
       ? plain(payload)
       : answerThroughCodecs(codecs, payload, clock.nowMs(), plain))
@@ -848,6 +885,7 @@ export class Engine {
           ),
         ),
       count: (what) => (this.counts[what] += 1),
+      sampled: this.#digests && ((...sampled) => this.#digests?.sample(...sampled)),
       applied: this.#tracing.applied,
     }
   }

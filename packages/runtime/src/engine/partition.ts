@@ -41,6 +41,7 @@ import {
   encodeValue,
   type Input,
   type InstanceKey,
+  isSampled,
   NO_BYTES,
   type Partition as PartitionNumber,
   parseKey,
@@ -82,6 +83,8 @@ export interface PartitionSink {
   closed(key: InstanceKey): void
   suspended(key: InstanceKey, seq: number, error: ErrorData): void
   count(what: 'applied' | 'duplicate' | 'ignored' | 'dead' | 'suspended'): void
+  /** Told right behind the turns of some inputs (`isSampled`); undefined where nobody wants to hear. */
+  readonly sampled?: ((partition: PartitionNumber, resident: Resident, seq: number) => void) | undefined
   /** Told of each turn when it is over, before its effects; undefined where nobody wants to hear. */
   readonly applied?: ((key: InstanceKey, input: Input, result: TurnResult, startMs: number) => void) | undefined
 }
@@ -467,8 +470,9 @@ export class Partition {
     this.#applied(resident, input, result.effects)
   }
 
-  #applied(resident: Resident, { trace }: Input, effects: readonly Effect[]): void {
+  #applied(resident: Resident, { seq, trace }: Input, effects: readonly Effect[]): void {
     this.#sink.count('applied')
+    if (this.#sink.sampled !== undefined && isSampled(seq)) this.#sink.sampled(this.number, resident, seq)
     for (const effect of effects) this.#take(resident.key, effect, trace)
   }
 

@@ -11,4 +11,6 @@ export interface Bus {
     handle: (payload: Uint8Array) => Promise<Uint8Array>,
     options?: { readonly queue?: string },
   ): () => Promise<void>
+  /** Hears what is published on a subject, until the returned function is called. */
+  listen(subject: string, hear: (payload: Uint8Array) => void): () => void
 }

@@ -8,7 +8,14 @@ import type { ActivityImplementations } from '../contract/activities.ts'
 import type { CallMessage } from '../activity/index.ts'
 import type { Implementation } from '../contract/implement.ts'
 import type { Interceptors } from '../contract/interceptors.ts'
-import { CodecStore, Engine, type EngineLimits, type ReachFailpoint, type TurnWatchOptions } from '../engine/index.ts'
+import {
+  CodecStore,
+  Engine,
+  type EngineLimits,
+  type NodeIdentity,
+  type ReachFailpoint,
+  type TurnWatchOptions,
+} from '../engine/index.ts'
 import { CarillonError } from '../errors.ts'
 import type { AppendOptions, Bus, Clock, Controls, InputLog, Logger, LogReader } from '../ports/index.ts'
 import {
@@ -55,6 +62,8 @@ export interface LifeOptions {
   readonly gate?: MemoryStoreOptions['gate']
   readonly reach?: ReachFailpoint
   readonly announces?: (patch: string) => boolean
+  /** Default: it has no name. */
+  readonly node?: NodeIdentity
   /** Null for none. */
   readonly codecs?: PayloadCodecs | null
   readonly interceptors?: Interceptors | undefined
@@ -167,6 +176,7 @@ export class EngineWorld {
     gate,
     reach,
     announces,
+    node,
     codecs: given = this.codecs,
     interceptors,
     watch,
@@ -194,6 +204,7 @@ export class EngineWorld {
       ...(workQueue === undefined ? {} : { workQueue }),
       ...(reach === undefined ? {} : { reach }),
       ...(announces === undefined ? {} : { announces }),
+      ...(node === undefined ? {} : { node }),
     })
     const life: Life = { isOver: false, readers: [], served: [], store, engine }
     own.life = life
@@ -394,6 +405,7 @@ export class EngineWorld {
           own.life?.served.push(stop)
           return stop
         },
+        listen: (subject, hear) => this.bus.listen(subject, (payload) => (isOver() ? undefined : hear(payload))),
       },
       clock: {
         nowMs: () => this.clock.nowMs(),

@@ -13,10 +13,19 @@ export class MemoryBus implements Bus {
   readonly published: Published[] = []
   /** By subject, and in it by queue; those without one are each alone in theirs. */
   readonly #handlers = new Map<string, Map<unknown, Set<Handle>>>()
+  readonly #listeners = new Map<string, Set<(payload: Uint8Array) => void>>()
   #asked = 0
 
   publish(subject: string, payload: Uint8Array): void {
     this.published.push({ subject, payload })
+    for (const hear of this.#listeners.get(subject) ?? []) queueMicrotask(() => hear(payload))
+  }
+
+  listen(subject: string, hear: (payload: Uint8Array) => void): () => void {
+    const own = (payload: Uint8Array): void => hear(payload)
+    const all = this.#listeners.get(subject) ?? new Set()
+    this.#listeners.set(subject, all.add(own))
+    return () => void all.delete(own)
   }
 
   serve(subject: string, handle: Handle, { queue }: { readonly queue?: string } = {}): () => Promise<void> {
