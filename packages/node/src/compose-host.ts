@@ -10,6 +10,7 @@ import {
   Engine,
   type EngineLimits,
   type KeptHistory,
+  type NodeIdentity,
   type ReachFailpoint,
 } from '@carillon/runtime/engine'
 import { type Logger, systemClock } from '@carillon/runtime/ports'
@@ -32,6 +33,8 @@ export interface HostOptions {
   /** Those that it applies from the start. */
   readonly partitions: readonly Partition[]
   readonly workflows: Workflows
+  /** What its node calls itself: it is asked by that name, and compares digests with owners. */
+  readonly node?: NodeIdentity | undefined
   readonly codecs?: PayloadCodecs | undefined
   readonly limits?: Partial<EngineLimits> | undefined
   readonly reach?: ReachFailpoint | undefined
@@ -103,6 +106,7 @@ export async function composeHost(options: HostOptions): Promise<ComposedHost> {
     taskSecret: record.clusterId,
     workQueue,
     partitions: options.partitions,
+    node: options.node,
     ...workflows,
     log,
     store: remote.store,

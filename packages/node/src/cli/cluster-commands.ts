@@ -1,16 +1,20 @@
-/** `carillon cluster`: nodes, partitions, owners, standbys, lag and rates; `drain`, `rebalance`. */
+/** `carillon cluster`: nodes, partitions, owners, standbys, lag and rates; `drain`, `rebalance`, `verify`. */
 import { CarillonError } from '@carillon/runtime'
-import { type Command, Option } from 'commander'
+import { PARTITIONS_MAX } from '@carillon/runtime/protocol'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 
 import { withCluster } from './cluster-connection.ts'
 import { leftOf, misplacedOf, untilMoved } from './cluster-move.ts'
 import { askNode } from './cluster-requests.ts'
 import { Screen } from './cluster-screen.ts'
 import { type ClusterSnapshot, snapshotOf } from './cluster-snapshot.ts'
+import { verify, type VerifyFlags } from './cluster-verify.ts'
+import { formatReport } from './cluster-verify-text.ts'
 import { formatCluster } from './cluster-view.ts'
 import { ClusterWatch } from './cluster-watch.ts'
 import { addConnectionOptions, type ConnectionFlags } from './connection-options.ts'
-import { parseDuration } from './option-values.ts'
+import { EXIT_FAILED, exitCodeOf } from './exit-codes.ts'
+import { parseDuration, parseWhole } from './option-values.ts'
 import { note, print, printJson } from './output.ts'
 import { StopRequest } from './stop-request.ts'
 
@@ -25,10 +29,15 @@ interface MoveFlags extends ConnectionFlags {
   readonly timeout: number
 }
 
+interface VerifyCommandFlags extends VerifyFlags {
+  readonly json?: boolean
+}
+
 /** Long enough to hear every node that lives, and twice, for rates. */
 const LISTEN_MS = 1000
 /** Of the nodes that live, to whom a request goes: long enough for one round of heartbeats. */
 const HEAR_MS = 600
+const PROGRESS_EVERY_MS = 2000
 
 export function addClusterCommands(program: Command): void {
   const cluster = program
@@ -37,6 +46,7 @@ export function addClusterCommands(program: Command): void {
   addView(cluster)
   addDrain(cluster)
   addRebalance(cluster)
+  addVerify(cluster)
 }
 
 function addView(cluster: Command): void {
@@ -115,6 +125,62 @@ function addRebalance(cluster: Command): void {
         }
       })
     })
+}
+
+function addVerify(cluster: Command): void {
+  addConnectionOptions(cluster.command('verify'))
+    .description(
+      'compare the states of all instances on all nodes that have them, and with what the journal makes of them',
+    )
+    .addOption(
+      new Option('--refold <count>', 'fold so many instances, or all, again from the journal').argParser(parseCount),
+    )
+    .option('--workflows <file...>', 'with --refold: the files that the nodes run')
+    .addOption(new Option('--partition <number...>', 'only these').argParser(parsePartitions))
+    .addHelpText(
+      'after',
+      `
+The cluster goes on meanwhile. Exit code 0 when nothing differs, 1 when something does, 8 when a partition could not be looked at.
+
+Examples:
+  $ carillon cluster verify
+  $ carillon cluster verify --refold 100 --workflows workflow.ts --json`,
+    )
+    .action(async (_: unknown, command: Command) => {
+      const flags = command.optsWithGlobals<VerifyCommandFlags>()
+      if ((flags.refold === undefined) !== (flags.workflows === undefined))
+        throw new CarillonError('CONFIG_INVALID', '--refold and --workflows go together: add the other one')
+      await withCluster(flags, async (connection) => {
+        const watch = await ClusterWatch.open(connection.nc, connection.subjects)
+        await listen(HEAR_MS)
+        const snapshot = snapshotOf(await watch.facts())
+        watch.close()
+        const report = await verify(connection, snapshot, flags, paced(note))
+        if (flags.json === true) printJson(report)
+        else for (const line of formatReport(report)) print(line)
+        if (!report.ok) process.exitCode = report.differingCount > 0 ? EXIT_FAILED : exitCodeOf({ code: 'NO_NODE' })
+      })
+    })
+}
+
+/** Passes on what is told at most so often. */
+function paced(tell: (text: string) => void): (text: string) => void {
+  let lastMs = performance.now()
+  return (text) => {
+    if (performance.now() - lastMs < PROGRESS_EVERY_MS) return
+    lastMs = performance.now()
+    tell(text)
+  }
+}
+
+function parseCount(text: string): number {
+  return text === 'all' ? Infinity : parseWhole(text)
+}
+
+function parsePartitions(text: string, before: readonly number[] = []): readonly number[] {
+  const number = Number(text)
+  if (/^\d{1,5}$/.test(text) && number < PARTITIONS_MAX) return [...before, number]
+  throw new InvalidArgumentError('It must be the number of a partition, from 0.')
 }
 
 function moved(before: ClusterSnapshot, after: ClusterSnapshot): number {

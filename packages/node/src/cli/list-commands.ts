@@ -1,16 +1,17 @@
 /** `carillon list`, `count`: which instances there are, and how many. */
-import type { GroupBy } from '@carillon/runtime'
+import type { GroupBy, ReadFrom } from '@carillon/runtime'
 import { type Command, Option } from 'commander'
 
 import { withClient } from './client.ts'
 import { addConnectionOptions, type ConnectionFlags } from './connection-options.ts'
 import { addFilterOptions, type FilterFlags, toFilter, WHERE_HELP } from './filter-options.ts'
 import { formatGroups, formatList } from './formats.ts'
-import { parseDuration, parseWhole } from './option-values.ts'
+import { parseDuration, parseWhole, readFrom } from './option-values.ts'
 import { note, print, printJson } from './output.ts'
 
 interface ReadFlags extends ConnectionFlags, FilterFlags {
   readonly timeout?: number
+  readonly from: ReadFrom
 }
 
 interface ListFlags extends ReadFlags {
@@ -39,9 +40,9 @@ function addList(program: Command): void {
       `${WHERE_HELP}\n\nExamples:\n  $ carillon list --type loyalty --status suspended\n  $ carillon list --type loyalty --where level=gold --where 'points>=1000' --json\n  $ carillon list --started-after '2 hours' --limit 1000\n  $ carillon list --after '12/loyalty.customer-42'`,
     )
     .action(async (flags: ListFlags) => {
-      const { limit, after, timeout } = flags
+      const { limit, after, timeout, from } = flags
       await withClient(flags, async (carillon) => {
-        const page = await carillon.listPage({ ...toFilter(flags), limit, after, timeoutMs: timeout })
+        const page = await carillon.listPage({ ...toFilter(flags), limit, after, timeoutMs: timeout, from })
         if (flags.json === true) return printJson({ rows: page.rows, next: page.next ?? null })
         for (const line of formatList(page.rows)) print(line)
         if (page.next !== undefined) note(`more: --after '${page.next}'`)
@@ -62,9 +63,9 @@ function addCount(program: Command): void {
       `${WHERE_HELP}\n\nExamples:\n  $ carillon count --type loyalty\n  $ carillon count --group-by status\n  $ carillon count --type loyalty --status running --group-by level --json`,
     )
     .action(async (flags: CountFlags) => {
-      const { groupBy, timeout } = flags
+      const { groupBy, timeout, from } = flags
       await withClient(flags, async (carillon) => {
-        const options = { ...toFilter(flags), timeoutMs: timeout }
+        const options = { ...toFilter(flags), timeoutMs: timeout, from }
         if (groupBy === undefined) {
           const count = await carillon.count(options)
           return flags.json === true ? printJson({ count }) : print(String(count))
@@ -78,7 +79,9 @@ function addCount(program: Command): void {
 
 function reading(command: Command): Command {
   return addConnectionOptions(
-    command.addOption(new Option('--timeout <duration>', 'how long to wait; default 15s').argParser(parseDuration)),
+    command
+      .addOption(new Option('--timeout <duration>', 'how long to wait; default 15s').argParser(parseDuration))
+      .addOption(readFrom()),
   )
 }
 

@@ -1,6 +1,6 @@
 /** Parsers of option values. Commander adds the option's name, and where the value came from, to what they throw. */
 import { type Duration, toMs } from '@carillon/runtime'
-import { InvalidArgumentError } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 
 export function parseWhole(text: string): number {
   const value = Number(text)
@@ -44,4 +44,11 @@ export function splitList(texts: readonly string[] | undefined): string[] {
     .flatMap((text) => text.split(','))
     .map((text) => text.trim())
     .filter((text) => text !== '')
+}
+
+/** Which node answers a read. */
+export function readFrom(): Option {
+  return new Option('--from <node>', 'which node answers: the owner, or any that has a copy')
+    .choices(['owner', 'any'])
+    .default('owner')
 }

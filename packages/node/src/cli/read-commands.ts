@@ -1,12 +1,12 @@
 /** `carillon query`, `result`, `describe`, `history`: reads. */
 import type { ReadOptions } from '@carillon/client'
-import { CarillonError } from '@carillon/runtime'
+import { CarillonError, type ReadFrom } from '@carillon/runtime'
 import { type Command, Option } from 'commander'
 
 import { withClient } from './client.ts'
 import { addConnectionOptions, type ConnectionFlags } from './connection-options.ts'
 import { formatDescription, formatHistory } from './formats.ts'
-import { parseDuration, parseWhole } from './option-values.ts'
+import { parseDuration, parseWhole, readFrom } from './option-values.ts'
 import { print, printJson, toJson } from './output.ts'
 import { readPayload } from './payload.ts'
 import { printStates, type StateHistoryFlags } from './state-history.ts'
@@ -14,6 +14,7 @@ import { printStates, type StateHistoryFlags } from './state-history.ts'
 interface ReadFlags extends ConnectionFlags {
   readonly timeout?: number
   readonly linearizable?: boolean
+  readonly from: ReadFrom
 }
 
 interface HistoryFlags extends ConnectionFlags, StateHistoryFlags {
@@ -39,6 +40,7 @@ function addQuery(program: Command): void {
     '15s',
   )
     .addOption(linearizable())
+    .addOption(readFrom())
     .addHelpText(
       'after',
       `\nExamples:\n  $ carillon query loyalty customer-42 status\n  $ carillon query loyalty customer-42 orders '{"limit": 10}' --json`,
@@ -67,6 +69,7 @@ function addDescribe(program: Command): void {
     '15s',
   )
     .addOption(linearizable())
+    .addOption(readFrom())
     .addHelpText('after', `\nExamples:\n  $ carillon describe loyalty customer-42`)
     .action(async (type: string, id: string, flags: ReadFlags) => {
       await withClient(flags, async (carillon) => {
@@ -128,8 +131,8 @@ function linearizable(): Option {
   return new Option('--linearizable', 'see every input that anybody has had acknowledged before')
 }
 
-function readOptions({ timeout, linearizable: isLinearizable }: ReadFlags): ReadOptions {
-  return { timeoutMs: timeout, consistency: isLinearizable === true ? 'linearizable' : 'session' }
+function readOptions({ timeout, linearizable: isLinearizable, from }: ReadFlags): ReadOptions {
+  return { timeoutMs: timeout, consistency: isLinearizable === true ? 'linearizable' : 'session', from }
 }
 
 function printValue(value: unknown, flags: ConnectionFlags): void {

@@ -28,6 +28,8 @@ const COUNTERS = {
   ignored: ['inputs_ignored_total', 'Results and timers that nobody waited for any more'],
   dead: ['inputs_dead_total', 'Inputs that became dead letters'],
   suspended: ['suspensions_total', 'Times that an instance was suspended'],
+  digestsCompared: ['digests_compared_total', 'States that were compared with those of the owners'],
+  digestsDiffering: ['digests_differing_total', 'States that differed from those of the owners'],
   commits: ['commits_total', 'Transactions of the store'],
   commitMs: ['commit_seconds_total', 'Time that they took'],
   turnMs: ['turn_seconds_total', 'Time spent on applying inputs'],

@@ -269,6 +269,7 @@ export class Engine {
       lists: new ListService({ store, implementations: this.#implementations }),
       save: (partition) => this.#save(partition),
       appliedSeq: () => this.#readSeq,
+      samples: ({ number }, keys) => this.#digests?.of(number, keys) ?? [],
     })
     this.#digests = options.node && this.#compareDigests(options.node)
     this.#replicas = new Replicas({

@@ -27,6 +27,7 @@ import {
   type RpcRequest,
   type RpcResponse,
 } from '../protocol/index.ts'
+import { digestPage, type DigestPagesOptions } from './digest-pages.ts'
 import type { ListService } from './list-service.ts'
 import type { Mutex } from './mutex.ts'
 import type { Partition } from './partition.ts'
@@ -43,7 +44,14 @@ const COUNT_MAX = 10_000
 export type RpcSide = 'owner' | 'any'
 
 /** What any replica answers: reads, which may be as of a moment ago. */
-const READS: ReadonlySet<string> = new Set<RpcRequest['op']>(['query', 'describe', 'result', 'list', 'count'])
+const READS: ReadonlySet<string> = new Set<RpcRequest['op']>([
+  'query',
+  'describe',
+  'result',
+  'list',
+  'count',
+  'digests',
+])
 
 /** One request under way. */
 interface Asked {
@@ -56,7 +64,7 @@ interface Asked {
 /** A request that reads one instance. */
 type InstanceRead = Pick<RpcRequest & { op: 'query' }, 'key' | 'minSeq' | 'seen' | 'waitMs'>
 
-export interface RpcServiceOptions {
+export interface RpcServiceOptions extends DigestPagesOptions {
   readonly store: OrderedStore
   readonly clock: Clock
   readonly turns: Mutex
@@ -142,6 +150,8 @@ export class RpcService {
         return this.#saved(asked, request).then(() => this.#options.lists.list(partition, request))
       case 'count':
         return this.#saved(asked, request).then(() => this.#options.lists.count(partition, request))
+      case 'digests':
+        return this.#saved(asked, request).then(() => digestPage(this.#options, partition, request))
       default:
         if ((request as { op: unknown }).op === 'sealed')
           throw new CarillonError(

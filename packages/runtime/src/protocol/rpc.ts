@@ -6,6 +6,7 @@
  */
 import type { AttributeValue } from '../contract/attributes.ts'
 import type { ErrorData } from '../errors.ts'
+import type { DigestSample } from './digest-message.ts'
 import type { Outcome } from './input.ts'
 import type { Group, WireFilter } from './instance-filter.ts'
 import type { InstanceKey } from './subjects.ts'
@@ -14,6 +15,8 @@ import type { InstanceKey } from './subjects.ts'
 export const RPC_WAIT_MS_MAX = 20_000
 /** A state that `describe` gives: the answer must fit into a message. */
 export const DESCRIBED_STATE_BYTES_MAX = 512 * 1024
+/** Instances of one page of `digests` at most. */
+export const DIGESTS_LIMIT_MAX = 1000
 /** Rows of one page of `list` at most. */
 export const LIST_LIMIT_MAX = 1000
 
@@ -79,6 +82,41 @@ export type RpcRequest =
       readonly minSeq?: number
       readonly waitMs?: number
     } & WireFilter)
+  /**
+   * Digests of the instances of this partition, in the order of their keys: those behind `after` and up to `until`, or those of `keys`. Answers a
+   * `DigestPage`.
+   */
+  | {
+      readonly op: 'digests'
+      readonly keys?: readonly InstanceKey[]
+      readonly after?: InstanceKey
+      readonly until?: InstanceKey
+      readonly limit: number
+      readonly minSeq?: number
+      readonly waitMs?: number
+    }
+
+/** A digest of an instance, and what it is as of. */
+export interface DigestRow {
+  readonly key: InstanceKey
+  /** The last input of the instance that it is as of; 0 for an absent one. */
+  readonly seq: number
+  /** The partition had been applied up to here. */
+  readonly atSeq: number
+  /** Empty where the node does not run the type. */
+  readonly digest: string
+  readonly stateVersion: number
+  /** Inputs that this node has read wait for the end of a pause, or at a suspension. */
+  readonly waits: boolean
+}
+
+export interface DigestPage {
+  readonly rows: readonly DigestRow[]
+  /** Of the instances that were asked for by key: the digests that the node has taken lately, each right behind an input. */
+  readonly samples: readonly DigestSample[]
+  /** Pass as `after`; absent on the last page. */
+  readonly next?: InstanceKey
+}
 
 /** `seq`: what is said of an instance is as of this sequence; absent where it says nothing of one. */
 export type RpcResponse =
