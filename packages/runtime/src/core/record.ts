@@ -14,6 +14,7 @@ import {
   INSTANCE_STATUSES,
   isPlain,
   type Mark,
+  NO_BYTES,
   type Outcome,
   type PayloadEncoding,
 } from '../protocol/index.ts'
@@ -99,6 +100,8 @@ type FlatInput = [
   version: string,
   mark?: Mark,
 ]
+
+const NO_HEAD: KnownHead = { first: 0, next: 0, head: NO_BYTES, waiting: [] }
 
 /** A record: the summary, then the data as it is (it may have been encoded earlier). */
 export function encodeRecord(summary: Summary, data: Uint8Array): Uint8Array {
@@ -197,6 +200,13 @@ export function canonicalData(data: InstanceData): Uint8Array {
   const settled = data.phase.kind === 'absent' ? { ...data, seq: 0 } : data
   const flat = flattenData(settled, data.known.saveHead())
   return encodeCanonical([...flat.slice(0, 5), data.known.canonical(), ...flat.slice(6)])
+}
+
+/** The same without the known ids but for their number: they are most of the bytes of an instance that has had many inputs. */
+export function canonicalBrief(data: InstanceData): Uint8Array {
+  const settled = data.phase.kind === 'absent' ? { ...data, seq: 0 } : data
+  const flat = flattenData(settled, NO_HEAD)
+  return encodeCanonical([...flat.slice(0, 5), data.known.size, ...flat.slice(6)])
 }
 
 export function statusOf(phase: Phase): Summary['status'] {

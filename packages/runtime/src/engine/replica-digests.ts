@@ -9,7 +9,7 @@
  * 1. A digest is taken right behind the turn of its input, so two of one input are of one state, whenever each replica came to it.
  * 2. Nothing is stopped by a difference: which side is right is for people to find out.
  */
-import { digestOf } from '../core/index.ts'
+import { briefDigestOf } from '../core/index.ts'
 import type { Clock, Logger } from '../ports/index.ts'
 import {
   DIGEST_SAMPLES_MAX,
@@ -33,7 +33,7 @@ export interface NodeIdentity {
 /** Samples that are kept of one partition: of the last 65,000 inputs or so. */
 const KEPT_MAX = DIGEST_SAMPLES_MAX
 const TELL_EVERY_MS = 1000
-/** An instance above this estimate is sampled 16 times more rarely: taking its digest takes milliseconds. */
+/** An instance above this estimate, without its known ids, is sampled 16 times more rarely: taking its digest takes milliseconds. */
 const LARGE_BYTES = 256 * 1024
 /** Instances whose difference has been logged: it is seen again with every sample. */
 const ALARMED_MAX = 1000
@@ -71,8 +71,8 @@ export class ReplicaDigests {
 
   /** Right behind the turn of an input that is sampled. */
   sample(partition: Partition, { key, instance: { data }, weight }: Resident, seq: number): void {
-    if (weight > LARGE_BYTES && !isRarelySampled(seq)) return
-    const mine = { seq, key, digest: digestOf(data), stateVersion: data.stateVersion }
+    if (weight - data.known.weight > LARGE_BYTES && !isRarelySampled(seq)) return
+    const mine = { seq, key, digest: briefDigestOf(data), stateVersion: data.stateVersion }
     const samples = this.#of(partition)
     keep(samples.own, mine)
     const theirs = samples.theirs.get(seq)
