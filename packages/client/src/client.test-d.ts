@@ -130,6 +130,10 @@ export async function handles(carillon: Carillon): Promise<void> {
   await loyalty.query('status', undefined, { minSeq: 7 })
   await loyalty.query('status', undefined, { consistency: 'linearizable' })
   await loyalty.describe({ consistency: 'session' })
+  await loyalty.query('status', undefined, { from: 'any' })
+  await loyalty.describe({ from: 'owner' })
+  // @ts-expect-error -- a node is not named
+  await loyalty.describe({ from: 'node-1' })
   // @ts-expect-error -- there is no such consistency
   await loyalty.describe({ consistency: 'eventual' })
   // @ts-expect-error -- no such query

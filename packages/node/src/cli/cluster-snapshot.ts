@@ -2,7 +2,7 @@
  * What is known of a cluster at one moment, from what its nodes say and what is recorded. This is the shape that `carillon cluster --json` prints: it is
  * documented in docs/operations.md, and changes of meaning raise its version.
  */
-import type { NodeBeat, OwnerRecord, Partition, PartitionRole } from '@carillon/runtime/protocol'
+import type { BeatPartition, NodeBeat, OwnerRecord, Partition, PartitionRole } from '@carillon/runtime/protocol'
 
 export const SNAPSHOT_VERSION = 1
 /** A node that says nothing for so long is shown as silent. */
@@ -130,7 +130,10 @@ export function snapshotOf(facts: ClusterFacts): ClusterSnapshot {
     .filter(({ beat, silentMs }) => beat.state !== 'left' || silentMs <= LEFT_MS_MAX)
     .toSorted((a, b) => (a.beat.node < b.beat.node ? -1 : 1))
   const speaking = heard.filter((node) => stateOf(node) === 'live' || stateOf(node) === 'draining')
-  const partitions = Array.from({ length: facts.partitions }, (_, p) => partitionOf(p as Partition, facts, speaking))
+  const hosts = hostsOf(speaking)
+  const partitions = Array.from({ length: facts.partitions }, (_, p) =>
+    partitionOf(p as Partition, facts, hosts.get(p as Partition) ?? []),
+  )
   const nodes = heard.map((node) => nodeOf(node, facts))
   const wanted = Math.min(
     Math.max(0, ...speaking.map(({ beat }) => beat.standbys)),
@@ -197,12 +200,26 @@ function rateOf({ beat, earlier }: HeardNode): number | null {
   return Math.round((((counters['applied'] ?? 0) - before) * 1000) / (upMs - earlier.upMs))
 }
 
-function partitionOf(partition: Partition, facts: ClusterFacts, speaking: readonly HeardNode[]): PartitionView {
+interface Host extends BeatPartition {
+  readonly node: string
+  readonly incarnation: string
+}
+
+/** Who hosts what, looked up once: a cluster may have thousands of partitions. */
+function hostsOf(speaking: readonly HeardNode[]): ReadonlyMap<Partition, readonly Host[]> {
+  const hosts = new Map<Partition, Host[]>()
+  for (const { beat } of speaking)
+    for (const hosted of beat.partitions) {
+      const host = { node: beat.node, incarnation: beat.incarnation, ...hosted }
+      const known = hosts.get(hosted.partition)
+      if (known === undefined) hosts.set(hosted.partition, [host])
+      else known.push(host)
+    }
+  return hosts
+}
+
+function partitionOf(partition: Partition, facts: ClusterFacts, hosts: readonly Host[]): PartitionView {
   const record = facts.owners?.get(partition)
-  const hosts = speaking.flatMap(({ beat }) => {
-    const hosted = beat.partitions.find((one) => one.partition === partition)
-    return hosted === undefined ? [] : [{ node: beat.node, incarnation: beat.incarnation, ...hosted }]
-  })
   const isOwner = ({ node, incarnation }: { node: string; incarnation: string }): boolean =>
     record === undefined || (record.node === node && record.incarnation === incarnation)
   const serving = hosts

@@ -4,6 +4,8 @@ import { describe, expect, it } from 'vitest'
 import { leftOf, misplacedOf } from './cluster-move.ts'
 import { Screen } from './cluster-screen.ts'
 import { type ClusterFacts, type HeardNode, snapshotOf } from './cluster-snapshot.ts'
+import type { VerifyReport } from './cluster-verify.ts'
+import { formatReport } from './cluster-verify-text.ts'
 import { alarmsOf, formatCluster, formatRanges } from './cluster-view.ts'
 
 type Row = readonly [partition: number, role: PartitionRole, appliedSeq: number, epoch?: number]
@@ -213,6 +215,50 @@ describe('a screen', () => {
       '\u001b[?1049h\u001b[?25l',
       '\u001b[Hone\u001b[K\r\ntwo\u001b[K\u001b[J',
       '\u001b[?25h\u001b[?1049l',
+    ])
+  })
+})
+
+describe('what verify found', () => {
+  it('is told with what differs first, and what was left out', () => {
+    const report: VerifyReport = {
+      version: 1,
+      ok: false,
+      instances: 10,
+      equal: 7,
+      bySample: 1,
+      moving: 1,
+      incomparable: 1,
+      refolded: 3,
+      notRefolded: { 'they have not begun': 2 },
+      differingCount: 101,
+      differing: [
+        {
+          type: 't',
+          id: 'x\u001b[2J',
+          partition: 4,
+          replicas: [
+            { node: 'a', build: '1', seq: 5, digest: 'd1' },
+            { node: 'b', build: '2', seq: null, digest: null },
+          ],
+          journal: { seq: 5, digest: 'd2' },
+        },
+      ],
+      alone: [1, 2, 3],
+      failed: [{ partition: 9, reason: 'no node serves it' }],
+    }
+    expect(formatReport(report)).toEqual([
+      '! t/x?[2J differs, partition 4',
+      '    a (1): d1 as of seq 5',
+      '    b (2): has no such instance',
+      '    the journal: d2 as of seq 5',
+      '… and 100 more that differ',
+      '! partition 9 was not looked at: no node serves it',
+      'on one node only, so not compared: partitions 1-3',
+      '1 took inputs faster than they could be compared: try again',
+      '1 are of types or versions of states that not all nodes have',
+      '2 were not folded again: they have not begun',
+      '10 instances: 7 equal (1 of them busy ones, by digests behind the same input), 3 as the journal makes them, 101 differ',
     ])
   })
 })
