@@ -3,7 +3,7 @@
  *
  * Where any node may answer, the owner is asked as soon as one does not: one that is behind, stops, or hangs, costs time and no error.
  */
-import { CarillonError, fromErrorData, type ReadFrom } from '@carillon/runtime'
+import { CarillonError, fromErrorData, hasCode, type ReadFrom } from '@carillon/runtime'
 import {
   decodeMessage,
   type Partition,
@@ -35,6 +35,8 @@ const SECOND_ASK_MS = 500
 const ATTEMPT_MS_MIN = 100
 /** How long a node that is not the owner may take to come to what was asked for: the owner is there already. */
 const ANY_HOLD_MS = 500
+/** So long only the owner is asked when another one hung: the servers hand requests to it until they notice. */
+const REST_MS = 5_000
 const BACKOFF_MS = 20
 const BACKOFF_MAX_MS = 250
 /** The next owner is about to serve. */
@@ -66,6 +68,8 @@ export class RpcClient {
   readonly #subjects: Subjects
   readonly #closing: AbortSignal
   readonly #codecs: PayloadCodecs | undefined
+  /** Partitions of which some node hangs or is behind, and until when only the owner is asked. */
+  readonly #restsUntilMs = new Map<Partition, number>()
 
   constructor(nc: NatsConnection, subjects: Subjects, closing: AbortSignal, codecs?: PayloadCodecs) {
     this.#nc = nc
@@ -83,10 +87,11 @@ export class RpcClient {
   async call(options: CallOptions): Promise<unknown> {
     const { deadline, partition, what } = options
     let last: Attempt = { kind: 'nobody' }
-    let from = options.from ?? 'owner'
+    let from = this.#isResting(partition) ? 'owner' : (options.from ?? 'owner')
     for (let attempt = 0; !deadline.hasPassed; attempt++) {
       last = await this.#ask(options, from)
       if (last.kind === 'value') return last.value
+      if (from === 'any' && last.kind === 'silent') this.#rest(partition)
       // Not a moment is lost where another one is to be asked.
       if (from === 'any') attempt = -1
       else
@@ -122,6 +127,7 @@ export class RpcClient {
       return parseResponse(decodeMessage(this.#codecs, msg.data, 'answer'), saw)
     } catch (error) {
       this.#throwIfClosing()
+      if (from === 'any' && isOneSided(error)) return { kind: 'moved', reason: (error as CarillonError).message }
       return toAttempt(error)
     }
   }
@@ -141,7 +147,22 @@ export class RpcClient {
     }
     const first = ask(from)
     if (isRead !== true) return first
-    return (await within(first, Math.min(SECOND_ASK_MS, deadline.leftMs))) ?? Promise.race([first, ask('owner')])
+    const early = await within(first, Math.min(SECOND_ASK_MS, deadline.leftMs))
+    if (early !== undefined) return early
+    if (from === 'any') this.#rest(partition)
+    return Promise.race([first, ask('owner')])
+  }
+
+  #isResting(partition: Partition): boolean {
+    const untilMs = this.#restsUntilMs.get(partition)
+    if (untilMs === undefined) return false
+    if (untilMs > performance.now()) return true
+    this.#restsUntilMs.delete(partition)
+    return false
+  }
+
+  #rest(partition: Partition): void {
+    this.#restsUntilMs.set(partition, performance.now() + REST_MS)
   }
 
   /** What is asked about an instance passes the codecs; lists hold no values of users. */
@@ -161,6 +182,13 @@ export class RpcClient {
 export function backOffMs(attempt: number): number {
   return Math.min(BACKOFF_MS * 2 ** attempt, BACKOFF_MAX_MS)
 }
+
+/** What one node may say and the owner would not: it runs another build, or has too much to do. */
+function isOneSided(error: unknown): boolean {
+  return ONE_SIDED.some((code) => hasCode(error, code))
+}
+
+const ONE_SIDED = ['UNKNOWN_TYPE', 'UNKNOWN_NAME', 'UNKNOWN_CODEC', 'SUSPENDED', 'LIMIT_REACHED'] as const
 
 function toAttempt(error: unknown): Attempt {
   if (error instanceof errors.NoRespondersError || (error instanceof errors.RequestError && error.isNoResponders()))
