@@ -139,11 +139,11 @@ async function allOf(
   request: DigestsRequest & { readonly keys?: readonly InstanceKey[] },
 ): Promise<DigestPage> {
   const rows: DigestRow[] = []
-  let samples: readonly DigestSample[] = []
+  const samples: DigestSample[] = []
   for (let keys = request.keys ?? []; keys.length > 0;) {
     const page = await replica.ask({ ...request, keys })
     rows.push(...page.rows)
-    samples = [...samples, ...page.samples]
+    samples.push(...page.samples)
     keys = page.next === undefined ? [] : keys.slice(keys.indexOf(page.next) + 1)
   }
   return { rows, samples }
