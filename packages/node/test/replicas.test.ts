@@ -146,10 +146,10 @@ describe('two nodes', () => {
   })
 
   it('lists each instance once, answers reads and updates, and shows nobody an error, while all partitions move', async () => {
-    let isMoving = true
+    const state = { isMoving: true }
     const moving = moveAll(a, b)
       .then(() => moveAll(b, a))
-      .finally(() => (isMoving = false))
+      .finally(() => (state.isMoving = false))
     let rounds = 0
     const lists = (async () => {
       do {
@@ -168,13 +168,13 @@ describe('two nodes', () => {
         expect(new Set(ids).size).toBe(ids.length)
         expect(ids.filter((id) => id.startsWith('p'))).toHaveLength(INSTANCES)
         rounds += 1
-      } while (isMoving)
+      } while (state.isMoving)
     })()
     let updates = 0
     const writers = ['x', 'y', 'z'].map(async (id) => {
       const handle = carillon.workflow(Purse, id)
       await handle.signal('put', 1000)
-      for (let n = 1; isMoving || n < 5; n++) {
+      for (let n = 1; state.isMoving || n < 5; n++) {
         expect(await handle.update('take', 1)).toBe(1000 - n)
         expect(await handle.query('total', undefined, { from: n % 2 === 0 ? 'any' : 'owner' })).toBe(1000 - n)
         expect((await handle.describe()).status).toBe('running')
@@ -225,13 +225,13 @@ describe('two nodes', () => {
     }
     const run = (more: Partial<VerifyFlags> = {}) => verify({ nc, subjects }, snapshot, { ...flags, ...more }, () => {})
     // It goes on meanwhile.
-    let isOver = false
+    const writing = { isOver: false }
     const busy = (async () => {
       const handle = carillon.workflow(Purse, 'busy')
-      while (!isOver) await handle.signal('put', 1)
+      while (!writing.isOver) await handle.signal('put', 1)
     })()
     const report = await run()
-    isOver = true
+    writing.isOver = true
     await busy
     expect(report).toMatchObject({
       ok: true,
