@@ -131,11 +131,6 @@ export class NodeGroup {
 
   #ended(member: Member, node: NodeProcess, exitCode: number | null): void {
     if (this.#isClosing || member.process !== node || member.condition !== 'up') return
-    // Where one node serves at a time, the one that was taken for dead ends when it finds that out.
-    if (node.logTail().includes('NOT_OWNER')) {
-      this.start(member.name).catch((error: unknown) => this.#failure.abort(error))
-      return
-    }
     const message = `${member.name}, process ${node.pid}, ended by itself with ${exitCode}; its log ends with:\n${node.logTail()}`
     this.#failure.abort(new Error(message))
   }

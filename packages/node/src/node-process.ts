@@ -7,7 +7,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync, readFileSync } from 'node:fs'
-import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 import { type ProcessWatchdog, watchProcess } from './process-watchdog.ts'
@@ -49,7 +48,6 @@ const CARILLON = fileURLToPath(new URL('../bin/carillon.js', import.meta.url))
 const NODE_FLAGS = ['--max-semi-space-size=64']
 const READY_TIMEOUT_MS = 60_000
 const STOP_MS_MAX = 30_000
-const LOOK_EVERY_MS = 50
 const LOG_LINES_SHOWN = 15
 
 /**
@@ -68,7 +66,7 @@ export async function openNodeProcess(options: NodeProcessOptions): Promise<Node
   const logTail = (): string => readFileSync(logPath, 'utf8').trimEnd().split('\n').slice(-LOG_LINES_SHOWN).join('\n')
   try {
     const late = AbortSignal.timeout(readyTimeoutMs)
-    await waitUntilReady(child, exited, logTail, signal === undefined ? late : AbortSignal.any([signal, late]))
+    await waitUntilReady(child, exited, signal === undefined ? late : AbortSignal.any([signal, late]))
   } catch (error) {
     child.kill('SIGKILL')
     await exited
@@ -91,27 +89,10 @@ function spawnNode({ args, logPath, program, env }: NodeProcessOptions): ChildPr
   return child
 }
 
-async function waitUntilReady(
-  child: ChildProcess,
-  exited: Promise<number | null>,
-  logTail: () => string,
-  signal: AbortSignal,
-): Promise<void> {
-  const over = new AbortController()
+async function waitUntilReady(child: ChildProcess, exited: Promise<number | null>, signal: AbortSignal): Promise<void> {
   const ended = exited.then((code) => Promise.reject(new Error(`ended with ${code} before it was ready`)))
   ended.catch(() => undefined)
-  const standingBy = standsBy(logTail, over.signal)
-  standingBy.catch(() => undefined)
-  try {
-    await Promise.race([once(child, 'message', { signal }), ended, standingBy])
-  } finally {
-    over.abort()
-  }
-}
-
-/** Where one node serves at a time, the others are up when they wait for it to be gone. */
-async function standsBy(logTail: () => string, signal: AbortSignal): Promise<void> {
-  while (!logTail().includes('standing by')) await delay(LOOK_EVERY_MS, undefined, { signal })
+  await Promise.race([once(child, 'message', { signal }), ended])
 }
 
 function commandsOf(

@@ -1,11 +1,9 @@
 /** Who owns which partition, as the cluster's bucket says: for demos, benches and whoever looks from outside. */
 import { type OwnerRecord, parseOwner, type Subjects } from '@carillon/runtime/protocol'
-import { JetStreamApiError, jetstream, jetstreamManager } from '@nats-io/jetstream'
-import { Kvm } from '@nats-io/kv'
+import { JetStreamApiError, jetstreamManager } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 
 const NOTHING_FOUND = 404
-const ACTIVE = 'active'
 
 /** The ownership record by partition; undefined where nobody has owned it yet. Rejects while JetStream cannot be read. */
 export async function readPartitionOwners(
@@ -23,12 +21,5 @@ export async function readPartitionOwners(
   } catch (error) {
     if (!(error instanceof JetStreamApiError) || error.code !== NOTHING_FOUND) throw error
   }
-  return owners.some((owner) => owner !== undefined) ? owners : readActive(nc, subjects)
-}
-
-/** Before partitions had owners of their own, one node served all of them. */
-async function readActive(nc: NatsConnection, subjects: Subjects): Promise<readonly (OwnerRecord | undefined)[]> {
-  const entry = await (await new Kvm(jetstream(nc)).open(subjects.clusterBucket)).get(ACTIVE)
-  const owner = entry === null ? undefined : { node: entry.string(), incarnation: '', epoch: entry.revision }
-  return Array.from({ length: subjects.partitions }, () => owner)
+  return owners
 }

@@ -33,8 +33,8 @@ const { values } = parseArgs({
     'lines-per-second': { type: 'string', default: '135' },
     'frozen-ms': { type: 'string', default: '6000' },
     /** The cron pattern of the monthly statements, with seconds in front: a month of the demo is short. */
-    statements: { type: 'string', default: '*/4 * * * * *' },
-    spread: { type: 'string', default: '2 seconds' },
+    statements: { type: 'string', default: '*/10 * * * * *' },
+    spread: { type: 'string', default: '5 seconds' },
     /** Leaves the folder with the nodes' logs, their data, the journal and what the partner got. */
     keep: { type: 'boolean', default: false },
   },

@@ -65,6 +65,8 @@ export class ClusterFaults {
     gaps.enter(kind, performance.now())
     const faultMs = performance.now()
     const ended = this.#break(kind, name)
+    // It is awaited below, when the customers are served again.
+    ended.catch(() => undefined)
     if (kind === 'killed') await ended
     const recovery = new Recovery({
       faultMs,
