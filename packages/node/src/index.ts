@@ -4,6 +4,7 @@ export { CarillonNode, type NodeOptions, openNode, type Workflows } from './node
 export type { HostedPartition, HostedRole, PartitionHost } from './cluster/partition-host.ts'
 export { DoorRelay, type DoorRelayOptions } from './door-relay.ts'
 export { JetStreamLog, type JetStreamLogOptions } from './jetstream-log.ts'
+export { JetStreamStoredJournal } from './stored-journal.ts'
 export { LmdbStore } from './lmdb-store.ts'
 export { NatsBus } from './nats-bus.ts'
 export {

@@ -5,8 +5,10 @@ import { PLANTED_BUGS, type PlantedBug } from './workloads/planted-bugs.ts'
 
 /** What brings each of them to light. */
 const FAULTS_FOR: Readonly<Record<PlantedBug, readonly string[]>> = {
+  'standby-not-muted': ['kill one that serves'],
   'position-before-state': ['kill all'],
   'resume-off-by-one': ['kill all'],
+  'trim-too-early': ['all data removed'],
   'dedupe-by-the-server-only': ['kill one that serves'],
 }
 const ROUNDS_MAX = 8

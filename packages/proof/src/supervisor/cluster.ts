@@ -26,6 +26,7 @@ export interface ClusterOptions {
   readonly seed: number
   readonly opsPerSecond: number
   readonly poisonShare: number
+  readonly patience: number
   readonly bug?: string | undefined
 }
 
@@ -44,6 +45,8 @@ const DEDUPE_WINDOW_NS = 2_000_000_000
 
 export class Cluster {
   readonly folder: string
+  /** All deadlines are so many times longer. */
+  readonly patience: number
   readonly findings: Finding[] = []
   readonly nodes: readonly CarillonProcess[]
   readonly worker: CarillonProcess
@@ -58,6 +61,7 @@ export class Cluster {
 
   private constructor(parts: Parts) {
     this.folder = parts.folder
+    this.patience = parts.patience
     this.findings = parts.findings
     this.nodes = parts.nodes
     this.worker = parts.worker
@@ -72,7 +76,7 @@ export class Cluster {
 
   /** Opens it, with one input in every instance. */
   static async open(options: ClusterOptions): Promise<Cluster> {
-    const { folder, seed, natsServer, opsPerSecond, poisonShare } = options
+    const { folder, seed, natsServer, opsPerSecond, poisonShare, patience } = options
     mkdirSync(folder, { recursive: true })
     writeFileSync(join(folder, FILES.sink), '')
     const servers = await openServers(natsServer, folder, options.servers)
@@ -85,7 +89,7 @@ export class Cluster {
     const smallDisk = mountSmallDisk(dataDirOf(folder, NODES[2] ?? '')) ? nodes[2] : undefined
     // The first one makes the streams.
     nodes[0]?.start()
-    if (!(await holdsWithin(OPEN_MS_MAX, () => nodes[0]?.isUp === true)))
+    if (!(await holdsWithin(OPEN_MS_MAX * options.patience, () => nodes[0]?.isUp === true)))
       throw new Error('the first node did not come up')
     for (const one of [...nodes.slice(1), worker]) one.start()
     await shortenDedupe(manager)
@@ -107,7 +111,20 @@ export class Cluster {
     )
     const recorder = await Recorder.open(nc, NAMESPACE, folder)
     const looker = await Looker.open(servers.urls, NAMESPACE, folder, seed + 9)
-    const parts = { folder, findings, nodes, worker, servers, recorder, looker, checker, producers, smallDisk, nc }
+    const parts = {
+      patience,
+      folder,
+      findings,
+      nodes,
+      worker,
+      servers,
+      recorder,
+      looker,
+      checker,
+      producers,
+      smallDisk,
+      nc,
+    }
     await producers[0]?.ask('begin')
     return new Cluster(parts)
   }
@@ -140,6 +157,7 @@ export class Cluster {
 
 interface Parts {
   readonly folder: string
+  readonly patience: number
   readonly findings: Finding[]
   readonly nodes: readonly CarillonProcess[]
   readonly worker: CarillonProcess

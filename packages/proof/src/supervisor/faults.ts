@@ -54,15 +54,15 @@ const FAILPOINT_COUNT_DEFAULT = 8
 export const FAULTS: readonly Fault[] = [
   {
     name: 'kill one that serves',
-    inject: async (cluster, dice) => restart([await serving(cluster, dice)], dice),
+    inject: async (cluster, dice) => restart(cluster, [await serving(cluster, dice)], dice),
   },
   {
     name: 'kill one that stands by',
     inject: async (cluster, dice) =>
-      restart([dice.pick(cluster.nodes.filter((node) => !node.isReady)) ?? dice.pick(cluster.nodes)], dice),
+      restart(cluster, [dice.pick(cluster.nodes.filter((node) => !node.isReady)) ?? dice.pick(cluster.nodes)], dice),
   },
-  { name: 'kill two', inject: async (cluster, dice) => restart(dice.shuffle(cluster.nodes).slice(1), dice) },
-  { name: 'kill all', inject: async (cluster, dice) => restart(cluster.nodes, dice) },
+  { name: 'kill two', inject: async (cluster, dice) => restart(cluster, dice.shuffle(cluster.nodes).slice(1), dice) },
+  { name: 'kill all', inject: async (cluster, dice) => restart(cluster, cluster.nodes, dice) },
   {
     name: 'kill the worker',
     async inject({ worker }, dice) {
@@ -88,7 +88,7 @@ export const FAULTS: readonly Fault[] = [
     async inject(cluster) {
       await Promise.all(cluster.nodes.map((node) => node.kill()))
       for (const node of cluster.nodes) empty(cluster.dataDir(node))
-      await Promise.all(cluster.nodes.map((node) => startAgain(node)))
+      await Promise.all(cluster.nodes.map((node) => startAgain(node, cluster)))
     },
   },
   {
@@ -96,7 +96,7 @@ export const FAULTS: readonly Fault[] = [
     async inject(cluster) {
       for (const node of cluster.nodes) {
         await node.stop()
-        await startAgain(node)
+        await startAgain(node, cluster)
       }
     },
   },
@@ -139,19 +139,19 @@ async function freezeServer({ servers }: Cluster, frozenMs: number): Promise<voi
 }
 
 async function serving(cluster: Cluster, dice: Dice): Promise<CarillonProcess> {
-  await holdsWithin(UP_MS_MAX, () => cluster.serving.length > 0)
+  await holdsWithin(UP_MS_MAX * cluster.patience, () => cluster.serving.length > 0)
   return dice.pick(cluster.serving.length > 0 ? cluster.serving : cluster.nodes)
 }
 
-async function startAgain(node: CarillonProcess): Promise<void> {
+async function startAgain(node: CarillonProcess, { patience }: Cluster): Promise<void> {
   node.start()
-  if (!(await holdsWithin(UP_MS_MAX, () => node.isUp))) throw new Error(`${node.name} did not come up again`)
+  if (!(await holdsWithin(UP_MS_MAX * patience, () => node.isUp))) throw new Error(`${node.name} did not come up again`)
 }
 
-async function restart(nodes: readonly CarillonProcess[], dice: Dice): Promise<void> {
+async function restart(cluster: Cluster, nodes: readonly CarillonProcess[], dice: Dice): Promise<void> {
   await Promise.all(nodes.map((node) => node.kill()))
   await delay(dice.chance(0.5) ? 0 : dice.between(0, 2500))
-  await Promise.all(nodes.map((node) => startAgain(node)))
+  await Promise.all(nodes.map((node) => startAgain(node, cluster)))
 }
 
 async function freeze(cluster: Cluster, dice: Dice, { min, max }: { min: number; max: number }): Promise<void> {
@@ -166,14 +166,14 @@ async function killAt(cluster: Cluster, dice: Dice, order: string): Promise<void
   const file = cluster.failpointFile(node)
   node.expect(({ signal }) => signal === 'SIGKILL')
   writeFileSync(file, order)
-  const isReached = await holdsWithin(FAILPOINT_MS_MAX, () => !node.isRunning)
+  const isReached = await holdsWithin(FAILPOINT_MS_MAX * cluster.patience, () => !node.isRunning)
   rmSync(file)
   if (!isReached) {
     await node.kill()
-    await startAgain(node)
+    await startAgain(node, cluster)
     throw new Error(`${node.name} did not reach ${order}`)
   }
-  await startAgain(node)
+  await startAgain(node, cluster)
 }
 
 /** A node without data, which the journal alone cannot bring back, dies while it is given the snapshots. */
@@ -184,10 +184,10 @@ async function killInRestore(cluster: Cluster, node: CarillonProcess): Promise<v
   writeFileSync(file, 'in-restore:1')
   node.start()
   node.expect(({ signal }) => signal === 'SIGKILL')
-  const isReached = await holdsWithin(UP_MS_MAX, () => !node.isRunning)
+  const isReached = await holdsWithin(UP_MS_MAX * cluster.patience, () => !node.isRunning)
   rmSync(file)
   if (!isReached) throw new Error(`${node.name} restored nothing`)
-  await startAgain(node)
+  await startAgain(node, cluster)
 }
 
 /** While the node is down. */
@@ -195,7 +195,7 @@ async function damage(cluster: Cluster, dice: Dice, change: (dataFile: string) =
   const node = await serving(cluster, dice)
   await node.kill()
   change(join(cluster.dataDir(node), 'data.mdb'))
-  await startAgain(node)
+  await startAgain(node, cluster)
 }
 
 async function replaceByOlder(cluster: Cluster, dice: Dice): Promise<void> {
@@ -203,12 +203,12 @@ async function replaceByOlder(cluster: Cluster, dice: Dice): Promise<void> {
   const [dataDir, copy] = [cluster.dataDir(node), join(cluster.folder, 'older-copy')]
   await node.kill()
   cpSync(dataDir, copy, { recursive: true })
-  await startAgain(node)
+  await startAgain(node, cluster)
   await delay(dice.between(500, 2000))
   await node.kill()
   for (const name of ['data.mdb', 'lock.mdb']) cpSync(join(copy, name), join(dataDir, name), { force: true })
   rmSync(copy, { recursive: true })
-  await startAgain(node)
+  await startAgain(node, cluster)
 }
 
 /** The folder itself may be a mount. */
@@ -234,16 +234,16 @@ async function fillDisk(cluster: Cluster): Promise<void> {
   if (node === undefined) return
   // So that it is the one that serves: it has to write.
   for (const other of cluster.nodes) if (other !== node) await other.stop()
-  await holdsWithin(UP_MS_MAX, () => node.isReady)
+  await holdsWithin(UP_MS_MAX * cluster.patience, () => node.isReady)
   const ballast = join(cluster.dataDir(node), BALLAST)
   node.allow(FULL)
   node.expect(({ code }) => code === 7)
   fill(ballast)
-  const isSeen = await holdsWithin(DISK_MS_MAX, () => !node.isRunning)
+  const isSeen = await holdsWithin(DISK_MS_MAX * cluster.patience, () => !node.isRunning)
   rmSync(ballast)
   if (!isSeen) await node.kill()
   node.allow(undefined)
-  await Promise.all(cluster.nodes.map((one) => startAgain(one)))
+  await Promise.all(cluster.nodes.map((one) => startAgain(one, cluster)))
   if (!isSeen) throw new Error('the node did not notice that its disk is full')
 }
 

@@ -23,6 +23,8 @@ export interface RunOptions {
   readonly faults: readonly string[]
   readonly opsPerSecond: number
   readonly poisonShare: number
+  /** All deadlines are so many times longer: for a machine that does other work as well. */
+  readonly patience: number
   readonly bug?: string | undefined
   /** Not begun after it. Milliseconds. */
   readonly msMax?: number | undefined
@@ -63,6 +65,7 @@ const ANSWERED_MS_MAX = 45_000
 const FAULT_MS_MAX = 120_000
 /** Where a bug is planted, nothing is worth waiting for so long. */
 const SETTLE_BROKEN_MS_MAX = 6000
+const DRAIN_MS_MAX = 30_000
 const LOOK_MS_MAX = 20_000
 const CALM_MS = 1500
 
@@ -117,6 +120,7 @@ class ClusterRun {
   readonly #dice: Dice
   readonly #log: (line: string) => void
   readonly #settleMsMax: number
+  readonly #patience: number
   #last: CheckReport | undefined
 
   constructor(cluster: Cluster, options: RunOptions & { total: Total; number: number; dice: Dice }) {
@@ -125,7 +129,8 @@ class ClusterRun {
     this.#number = options.number
     this.#dice = options.dice
     this.#log = options.log
-    this.#settleMsMax = options.bug === undefined ? SETTLE_MS_MAX : SETTLE_BROKEN_MS_MAX
+    this.#patience = options.patience
+    this.#settleMsMax = options.patience * (options.bug === undefined ? SETTLE_MS_MAX : SETTLE_BROKEN_MS_MAX)
   }
 
   /** Traffic while nothing is broken. */
@@ -141,7 +146,7 @@ class ClusterRun {
     this.#go(round)
     await delay(this.#dice.between(300, 1000))
     try {
-      await within(FAULT_MS_MAX, fault.name, fault.inject(this.#cluster, this.#dice))
+      await within(FAULT_MS_MAX * this.#patience, fault.name, fault.inject(this.#cluster, this.#dice))
       this.#total.seen(fault.name)
     } catch (error) {
       this.#found({ check: 'process', text: `${fault.name}: ${String(error)}` })
@@ -157,7 +162,8 @@ class ClusterRun {
 
   /** The last look: nodes that are asked to end do so in order. */
   async end(round: number): Promise<void> {
-    for (const node of this.#cluster.nodes) await within(30_000, `the drain of ${node.name}`, node.stop())
+    for (const node of this.#cluster.nodes)
+      await within(DRAIN_MS_MAX * this.#patience, `the drain of ${node.name}`, node.stop())
     this.#take(round, 'drain of all')
   }
 
@@ -179,7 +185,8 @@ class ClusterRun {
         Promise.all(producers.map((one) => one.ask('pause'))),
       )
       await this.#settle()
-      await within(LOOK_MS_MAX, 'a look at every instance', looker.all(await recorder.catchUp(), LOOK_MS_MAX))
+      const lookMs = LOOK_MS_MAX * this.#patience
+      await within(lookMs, 'a look at every instance', looker.all(await recorder.catchUp(), lookMs))
     } catch (error) {
       this.#found({ check: 'progress', text: String(error) })
     }
@@ -212,8 +219,10 @@ class ClusterRun {
   /** What the checker and the processes found becomes violations of this round. */
   #take(round: number, fault: string): void {
     const { findings, folder } = this.#cluster
-    for (const finding of [...findings.splice(0), ...(this.#last?.findings ?? [])])
+    for (const finding of [...findings.splice(0), ...(this.#last?.findings ?? [])]) {
       this.#total.violations.push({ ...finding, cluster: this.#number, round, fault, folder })
+      this.#log(`VIOLATED ${finding.check} (cluster ${this.#number}, round ${round}, ${fault}): ${finding.text}`)
+    }
     if (this.#last !== undefined) this.#total.checked(this.#number, this.#last)
     this.#last = this.#last === undefined ? undefined : { ...this.#last, findings: [] }
   }

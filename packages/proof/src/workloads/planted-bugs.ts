@@ -4,11 +4,18 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 
-import { JetStreamLog, LmdbStore } from '@carillon/node'
+import { JetStreamLog, JetStreamStoredJournal, LmdbStore } from '@carillon/node'
+import { Engine } from '@carillon/runtime/engine'
 import type { LogMessage, ReadOptions, Write } from '@carillon/runtime/ports'
-import { decodeValue, encodeValue } from '@carillon/runtime/protocol'
+import { decodeValue, encodeValue, type Partition } from '@carillon/runtime/protocol'
 
-export const PLANTED_BUGS = ['position-before-state', 'resume-off-by-one', 'dedupe-by-the-server-only'] as const
+export const PLANTED_BUGS = [
+  'standby-not-muted',
+  'position-before-state',
+  'resume-off-by-one',
+  'trim-too-early',
+  'dedupe-by-the-server-only',
+] as const
 export type PlantedBug = (typeof PLANTED_BUGS)[number]
 
 /** Nothing unless CARILLON_PLANTED_BUG names one. */
@@ -20,8 +27,15 @@ export function plantFromEnvironment(): void {
   plant(bug as PlantedBug)
 }
 
+/** Inputs that are left of the journal, whatever the snapshots cover. */
+const LEFT = 40
+
 function plant(bug: PlantedBug): void {
   switch (bug) {
+    case 'standby-not-muted':
+      return unmuteStandbys()
+    case 'trim-too-early':
+      return changeTrim((firstSeq, lastSeq) => Math.max(firstSeq, lastSeq - LEFT))
     case 'position-before-state':
       return changeCommit(async (writes, commit) => {
         await commit(writes.filter(({ table }) => table === 'meta'))
@@ -44,6 +58,36 @@ function changeCommit(
   const original = Reflect.get(LmdbStore.prototype, 'commit')
   LmdbStore.prototype.commit = function changed(this: LmdbStore, writes) {
     return change(writes, (some) => original.call(this, some))
+  }
+}
+
+/** What is followed goes live at once, and says that it stands by. */
+function unmuteStandbys(): void {
+  const follow = Reflect.get(Engine.prototype, 'follow')
+  const promote = Reflect.get(Engine.prototype, 'promote')
+  const hosted = Reflect.get(Engine.prototype, 'hosted')
+  const owned = new WeakMap<Engine, Set<Partition>>()
+  Engine.prototype.follow = async function changed(this: Engine, partition) {
+    await follow.call(this, partition)
+    promote.call(this, partition).catch(() => undefined)
+  }
+  Engine.prototype.promote = function changed(this: Engine, partition) {
+    owned.set(this, (owned.get(this) ?? new Set<Partition>()).add(partition))
+    return promote.call(this, partition)
+  }
+  Engine.prototype.demote = async function changed(this: Engine, partition) {
+    owned.get(this)?.delete(partition)
+  }
+  Engine.prototype.hosted = function changed(this: Engine) {
+    const mine = owned.get(this)
+    return hosted.call(this).map((one) => (mine?.has(one.partition) === true ? one : { ...one, role: 'standby' }))
+  }
+}
+
+function changeTrim(change: (firstSeq: number, lastSeq: number) => number): void {
+  const trim = Reflect.get(JetStreamStoredJournal.prototype, 'trim')
+  JetStreamStoredJournal.prototype.trim = async function changed(this: JetStreamStoredJournal, firstSeq) {
+    return trim.call(this, change(firstSeq, (await this.state()).lastSeq))
   }
 }
 
