@@ -5,7 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
 import { JetStreamLog, JetStreamStoredJournal, LmdbStore } from '@carillon/node'
-import { Engine } from '@carillon/runtime/engine'
+import { Engine, type HostedPartition } from '@carillon/runtime/engine'
 import type { LogMessage, ReadOptions, Write } from '@carillon/runtime/ports'
 import { decodeValue, encodeValue, type Partition } from '@carillon/runtime/protocol'
 
@@ -80,7 +80,8 @@ function unmuteStandbys(): void {
   }
   Engine.prototype.hosted = function changed(this: Engine) {
     const mine = owned.get(this)
-    return hosted.call(this).map((one) => (mine?.has(one.partition) === true ? one : { ...one, role: 'standby' }))
+    const says = (one: HostedPartition): HostedPartition => ({ ...one, role: 'standby' })
+    return hosted.call(this).map((one) => (mine?.has(one.partition) === true ? one : says(one)))
   }
 }
 
