@@ -36,14 +36,10 @@ const ERROR_LEVEL = 50
 const WARN_LEVEL = 40
 const UP = /^the node is ready$|standing by$|^the worker is ready$/
 const READY = /^the node is ready$/
-/** How a node ends that was taken for dead. */
-const DEPOSED = /^\{"error":\{"code":"NOT_OWNER"/
 const STOPPED_STATE = /^\d+ \(.*\) T /
 
 export class CarillonProcess {
   readonly name: string
-  /** How often another node took over what it served, although it lived: it ends then, and is started again. */
-  deposed = 0
   /** How often each warning was logged. */
   readonly warnings = new Map<string, number>()
   readonly #options: CarillonProcessOptions
@@ -51,7 +47,6 @@ export class CarillonProcess {
   #ended: Promise<End> = Promise.resolve({ code: 0, signal: null })
   #isUp = false
   #isReady = false
-  #isDeposed = false
   #expected: ((end: End) => boolean) | undefined
   #allowed: RegExp | undefined
 
@@ -82,7 +77,6 @@ export class CarillonProcess {
     const { args, env, logFile } = this.#options
     this.#isUp = false
     this.#isReady = false
-    this.#isDeposed = false
     this.#expected = undefined
     const child = spawn(process.execPath, ['--max-semi-space-size=64', CARILLON, ...args, '--json'], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -98,10 +92,7 @@ export class CarillonProcess {
       child.once('close', (code, signal) => {
         this.#child = undefined
         appendFileSync(logFile, `-- ended with ${signal ?? code}\n`)
-        if (this.#isDeposed) {
-          this.deposed += 1
-          this.start()
-        } else if (this.#expected?.({ code, signal }) !== true)
+        if (this.#expected?.({ code, signal }) !== true)
           this.#options.onFinding(`${this.name} ended with ${signal ?? `code ${code}`}, which no fault asked for`)
         resolve({ code, signal })
       })
@@ -148,7 +139,6 @@ export class CarillonProcess {
   #read(text: string): void {
     const line = parseLine(text)
     if (line === undefined) {
-      if (DEPOSED.test(text)) return void (this.#isDeposed = true)
       if (this.#allowed?.test(text) !== true) this.#options.onFinding(`${this.name} printed: ${text}`)
       return
     }

@@ -39,7 +39,7 @@ const OPEN_MS_MAX = 40_000
 const SMALL_DISK_BYTES = 48 * 1024 * 1024
 /** Snapshots and trimming keep up with rounds of seconds. The recorder reads what is trimmed long before that. */
 const CHECKPOINT_EVERY = '1s'
-const KEEP_HISTORY = '10m'
+const KEEP_HISTORY = '4s'
 /** Repeats come long after it, too. */
 const DEDUPE_WINDOW_NS = 2_000_000_000
 
@@ -173,7 +173,7 @@ interface Parts {
 function makeProcess(
   name: string,
   args: readonly string[],
-  { folder, bug }: ClusterOptions,
+  { folder, bug, seed }: ClusterOptions,
   servers: NatsServers,
   findings: Finding[],
 ): CarillonProcess {
@@ -183,6 +183,7 @@ function makeProcess(
     env: {
       CARILLON_PROOF_SINK: join(folder, FILES.sink),
       CARILLON_NODE_NAME: name,
+      CARILLON_STANDBYS: String(1 + (seed % 2)),
       CARILLON_FAILPOINT: name.startsWith('node') ? `file:${failpointFileOf(folder, name)}` : '',
       CARILLON_PLANTED_BUG: bug ?? '',
     },
