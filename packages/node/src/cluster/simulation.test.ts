@@ -2,8 +2,8 @@
 import * as fc from 'fast-check'
 import { describe, expect, it, vi } from 'vitest'
 
-import { type Change, Simulation, type SimulatedNode } from '../testing/simulated-cluster.ts'
-import { CONTRADICTED_MS, RETURN_SETTLE_MS, SERVER_LOSS_MS, SILENCE_MS } from './cluster-timing.ts'
+import { type Change, Simulation, type SimulatedNode, type SimulationOptions } from '../testing/simulated-cluster.ts'
+import { CONTRADICTED_MS, HOLD_MS, RETURN_SETTLE_MS, SERVER_LOSS_MS, SILENCE_MS } from './cluster-timing.ts'
 
 /** More of them by `CARILLON_SIM_RUNS=2000`. A failure prints its seed: `CARILLON_SIM_SEED=5 vitest run … -t '<title>'` is that run alone, with what the nodes say. */
 vi.setConfig({ testTimeout: 600_000 })
@@ -14,13 +14,13 @@ const log = SEED === undefined ? undefined : (line: string): void => console.log
 const SERVED_MS_MAX = CONTRADICTED_MS + SERVER_LOSS_MS + 9000
 
 const seeds = fc.integer({ min: 0, max: 2 ** 31 })
-const holds = (body: (seed: number) => void): void => {
+const holds = (body: (seed: number) => void, share = 1): void => {
   if (SEED !== undefined) return body(Number(SEED))
-  fc.assert(fc.property(seeds, body), { numRuns: RUNS, endOnFailure: true })
+  fc.assert(fc.property(seeds, body), { numRuns: Math.ceil(RUNS * share), endOnFailure: true })
 }
 
 /** A cluster in which every partition is served where it belongs. */
-function settled(options: { seed: number; nodes?: number; standbys?: number; loss?: number }): Simulation {
+function settled(options: SimulationOptions & { nodes?: number }): Simulation {
   const { nodes = 3, ...rest } = options
   const world = new Simulation({ ...rest, log })
   for (let i = 0; i < nodes; i++) {
@@ -196,8 +196,9 @@ describe('a simulated cluster', () => {
     holds((seed) => {
       const world = settled({ seed })
       const node = pick(world, running(world))
-      node.freeze(6000)
-      world.run(7000)
+      const awayMs = pick(world, [6000, 45_000])
+      node.freeze(awayMs)
+      world.run(awayMs + 1000)
       const backMs = world.nowMs
       world.run(RETURN_SETTLE_MS - 1500)
       expect(since(world, backMs).filter(({ after }) => after.node === node.name)).toEqual([])
@@ -208,7 +209,7 @@ describe('a simulated cluster', () => {
 
   it('gives a node that joins its share once it has caught up, and never serves a partition twice or not at all for long', () => {
     holds((seed) => {
-      const world = settled({ seed, nodes: 2 })
+      const world = settled({ seed, nodes: 2, followMsMax: 8000 })
       world.start('joins')
       for (let i = 0; i < 40 || !world.isBalanced(); i++) {
         for (let j = 0; j < 25; j++) {
@@ -220,6 +221,25 @@ describe('a simulated cluster', () => {
       expect(world.overlaps).toEqual([])
       expectSound(world)
     })
+  })
+
+  it('moves no partition twice within 30 s, however many nodes join', () => {
+    holds((seed) => {
+      const world = settled({ seed, nodes: 2 })
+      world.run(HOLD_MS)
+      const fromMs = world.nowMs
+      for (let i = 2; i < 6; i++) {
+        world.start(`n${i}`)
+        world.run(5000 + world.random() * 5000)
+      }
+      world.run(60_000)
+      const changes = since(world, fromMs)
+      expect(changes.length).toBeGreaterThan(0)
+      for (const { partition, atMs } of changes) {
+        const again = changes.filter((other) => other.partition === partition && other.atMs > atMs)
+        for (const other of again) expect(other.atMs - atMs).toBeGreaterThanOrEqual(HOLD_MS - 1000)
+      }
+    }, 0.2)
   })
 
   it('drains a node: everything is given away, to standbys that have caught up, without a second owner', () => {

@@ -23,6 +23,8 @@ export interface SimulationOptions {
   readonly loss?: number
   /** How long a message takes at most. */
   readonly delayMsMax?: number
+  /** How long it takes to catch up with a partition, at most. */
+  readonly followMsMax?: number
   readonly log?: ((line: string) => void) | undefined
 }
 
@@ -83,7 +85,16 @@ export class Simulation {
   #cutOff: ReadonlySet<string> = new Set()
 
   constructor(options: SimulationOptions) {
-    this.options = { partitions: 8, servers: 3, standbys: 1, loss: 0, delayMsMax: 10, log: undefined, ...options }
+    this.options = {
+      partitions: 8,
+      servers: 3,
+      standbys: 1,
+      loss: 0,
+      delayMsMax: 10,
+      followMsMax: 1500,
+      log: undefined,
+      ...options,
+    }
     this.random = randomOf(options.seed)
   }
 
@@ -569,11 +580,12 @@ export class SimulatedNode {
       world.notePromotion(this, partition)
       this.#setRole(partition, 'promoting')
     }
-    if (kind === 'demote') this.#setRole(partition, 'standby')
     world.after(this.#takesMs(kind), () =>
       this.enqueue((at) => {
         if (kind === 'follow') this.#setRole(partition, 'standby')
         if (kind === 'promote') this.#setRole(partition, 'owner')
+        // Until then its effects may go out.
+        if (kind === 'demote') this.#setRole(partition, 'standby')
         if (kind === 'drop') {
           if (this.staleMs(partition) === 0) this.#caughtUpMs.set(partition, world.nowMs)
           this.#roles.delete(partition)
@@ -590,7 +602,7 @@ export class SimulatedNode {
   }
 
   #takesMs(kind: HostAction['kind']): number {
-    return this.#world.random() * (kind === 'follow' ? 1500 : 60)
+    return this.#world.random() * (kind === 'follow' ? this.#world.options.followMsMax : 60)
   }
 }
 
