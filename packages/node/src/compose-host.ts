@@ -12,6 +12,7 @@ import {
   type KeptHistory,
   type NodeIdentity,
   type ReachFailpoint,
+  type TurnWatchOptions,
 } from '@carillon/runtime/engine'
 import { type Logger, systemClock } from '@carillon/runtime/ports'
 import type { ClusterRecord, Partition, PayloadCodecs, Subjects } from '@carillon/runtime/protocol'
@@ -21,6 +22,7 @@ import { JetStreamLog } from './jetstream-log.ts'
 import { NatsBus } from './nats-bus.ts'
 import type { Workflows } from './node.ts'
 import { openLmdbStore } from './open-lmdb-store.ts'
+import { openQueues } from './open-queues.ts'
 import { RemoteSnapshots } from './remote-snapshots.ts'
 import { identityOf } from './stream-state.ts'
 
@@ -30,6 +32,10 @@ export interface HostOptions {
   readonly subjects: Subjects
   /** The folder of this host's snapshots; made when it is missing. */
   readonly dataDir: string
+  /** `held`: whoever composes it has locked that folder, or one around it. Default: it is locked here. */
+  readonly lock?: 'held' | undefined
+  /** See `OpenLmdbStoreOptions`. */
+  readonly isProven?: boolean | undefined
   /** Those that it applies from the start. */
   readonly partitions: readonly Partition[]
   readonly workflows: Workflows
@@ -44,6 +50,8 @@ export interface HostOptions {
   readonly checkpoints?: Partial<CheckpointPace> | undefined
   /** What of the journal is kept behind the snapshots; everything when undefined. */
   readonly history?: KeptHistory | undefined
+  /** Default: nobody watches the turns. */
+  readonly watch?: TurnWatchOptions | undefined
   readonly logger: Logger
   /** Called once when the engine cannot go on; close the host then. */
   readonly onFailed: (error: unknown) => void
@@ -74,11 +82,14 @@ export async function composeHost(options: HostOptions): Promise<ComposedHost> {
   })
   const bounds = await log.bounds()
   const { identity } = bounds
+  await openQueues(nc, subjects, workflows.implementations)
   const workQueue = await identityOf(nc, subjects.callStream)
   const { store } = await openLmdbStore({
     path: options.dataDir,
     cluster: { clusterId: record.clusterId, clusterName: record.namespace, logIdentity: identity },
     log: logger,
+    lock: options.lock,
+    isProven: options.isProven,
   })
   let remote: RemoteSnapshots
   try {
@@ -117,6 +128,7 @@ export async function composeHost(options: HostOptions): Promise<ComposedHost> {
     controls,
     logger,
     onFailed: options.onFailed,
+    watch: options.watch,
     ...(limits === undefined ? {} : { limits }),
     ...(reach === undefined ? {} : { reach }),
   })

@@ -15,10 +15,16 @@ import { join } from 'node:path'
 
 import { CarillonError } from '@carillon/runtime'
 
+/** So long may the children of a process that was killed outlive it: their guards look for it many times a second. */
+const LINGER_MS_MAX = 3000
+const LINGER_LOOK_MS = 50
+
 /** The file that is locked. It is never removed: a lock on a removed file would lock nobody out. */
 export const LOCK_FILE = 'carillon.lock'
 
 export interface DirectoryLock {
+  /** The open file that is locked. A child process that inherits it has the directory locked as long as it lives. */
+  readonly descriptor: number
   release(): void
 }
 
@@ -41,7 +47,8 @@ export async function lockDirectory(path: string, options: LockOptions = {}): Pr
   closeSync(openSync(file, 'a'))
   const descriptor = openSync(file, 'r+')
   try {
-    const taken = await flock(descriptor, options.flockProgram ?? 'flock')
+    const program = options.flockProgram ?? 'flock'
+    const taken = await orLeft(await flock(descriptor, program), file, () => flock(descriptor, program))
     const holder = readHolder(file)
     if (taken === 'no' || (taken === 'unknown' && holder !== undefined && isAlive(holder))) throw inUse(path, holder)
     const self: Holder = { pid: process.pid, host: hostname(), started: startOf(process.pid) }
@@ -52,6 +59,7 @@ export async function lockDirectory(path: string, options: LockOptions = {}): Pr
     throw error
   }
   return {
+    descriptor,
     release() {
       try {
         ftruncateSync(descriptor)
@@ -62,7 +70,21 @@ export async function lockDirectory(path: string, options: LockOptions = {}): Pr
   }
 }
 
-function flock(descriptor: number, program: string): Promise<'yes' | 'no' | 'unknown'> {
+type Taken = 'yes' | 'no' | 'unknown'
+
+/** The lock of a process that has ended may still be held by its children, for a moment. */
+async function orLeft(first: Taken, file: string, again: () => Promise<Taken>): Promise<Taken> {
+  let taken = first
+  for (const endMs = performance.now() + LINGER_MS_MAX; taken === 'no' && performance.now() < endMs;) {
+    const holder = readHolder(file)
+    if (holder === undefined || holder.host !== hostname() || isAlive(holder)) break
+    await new Promise((resolve) => setTimeout(resolve, LINGER_LOOK_MS))
+    taken = await again()
+  }
+  return taken
+}
+
+function flock(descriptor: number, program: string): Promise<Taken> {
   return new Promise((resolve) => {
     // Descriptor 3 of the child is ours; its lock stays when the child is gone.
     const child = spawn(program, ['-n', '-x', '3'], { stdio: ['ignore', 'ignore', 'ignore', descriptor] })

@@ -9,6 +9,7 @@ import { once } from 'node:events'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
+import { processTreeOf, sendSignal } from './process-tree.ts'
 import { type ProcessWatchdog, watchProcess } from './process-watchdog.ts'
 
 export interface NodeProcessOptions {
@@ -37,7 +38,7 @@ export interface NodeProcess {
   kill9(): Promise<void>
   /** Asks it to drain (SIGTERM), and ends it by force when that takes over 30 s. Resolves with the exit code. */
   stop(): Promise<number | null>
-  /** SIGSTOP: its connections stay open, and nothing answers. */
+  /** SIGSTOP, for its engines as well: its connections stay open, and nothing answers. */
   freeze(): void
   /** SIGCONT. */
   thaw(): void
@@ -99,18 +100,21 @@ function commandsOf(
   child: ChildProcess,
   exited: Promise<number | null>,
 ): Pick<NodeProcess, 'kill9' | 'stop' | 'freeze' | 'thaw'> {
-  let watchdog: ProcessWatchdog | undefined
+  let frozen: readonly { readonly pid: number; readonly watchdog: ProcessWatchdog }[] = []
   const thaw = (): void => {
-    child.kill('SIGCONT')
-    watchdog?.end()
-    watchdog = undefined
+    for (const { pid, watchdog } of frozen) {
+      sendSignal(pid, 'SIGCONT')
+      watchdog.end()
+    }
+    frozen = []
   }
   exited.then(thaw, thaw)
   return {
     thaw,
     freeze() {
-      watchdog ??= watchProcess(child.pid ?? 0)
-      child.kill('SIGSTOP')
+      if (frozen.length > 0) return
+      frozen = processTreeOf(child.pid ?? 0).map((pid) => ({ pid, watchdog: watchProcess(pid) }))
+      for (const { pid } of frozen) sendSignal(pid, 'SIGSTOP')
     },
     async kill9() {
       child.kill('SIGKILL')

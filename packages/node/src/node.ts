@@ -2,17 +2,10 @@
 import { createRequire } from 'node:module'
 
 import { openConnection, Deadline } from '@carillon/client'
-import {
-  type ActivityImplementations,
-  CarillonError,
-  type Implementation,
-  type Interceptors,
-  missingActivities,
-} from '@carillon/runtime'
+import { type ActivityImplementations, CarillonError, type Implementation, type Interceptors } from '@carillon/runtime'
 import type {
   CheckpointPace,
   CheckpointStatus,
-  Engine,
   EngineCounts,
   EngineLimits,
   EngineLoad,
@@ -30,11 +23,13 @@ import {
 } from '@carillon/runtime/protocol'
 import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
 
+import { checkWorkflows } from './check-workflows.ts'
 import { ClusterSession, type ClusterStatus } from './cluster/cluster-session.ts'
 import { openCluster } from './cluster.ts'
-import { type ComposedHost, composeHost, type HostOptions } from './compose-host.ts'
+import type { HostOptions } from './compose-host.ts'
 import { DoorRelay } from './door-relay.ts'
-import { openQueues } from './open-queues.ts'
+import { JetStreamLog } from './jetstream-log.ts'
+import { type NodeHost, type OpenHost, openLocalHost } from './node-host.ts'
 
 /** What a node runs: implementations of workflow types, and of their activities, and what stands around them. */
 export interface Workflows {
@@ -74,6 +69,8 @@ export interface NodeOptions {
   readonly history?: KeptHistory | undefined
   /** What payloads pass on their way out and in, and this node's store; `createCodecs` of `@carillon/runtime/codecs` makes them. Default: none. */
   readonly codecs?: PayloadCodecs | undefined
+  /** What applies the partitions; default: an engine in this process. */
+  readonly openHost?: OpenHost | undefined
   /** Gives up waiting for a server when aborted. */
   readonly signal?: AbortSignal | undefined
 }
@@ -109,20 +106,20 @@ export class CarillonNode {
   }
 
   get counts(): Readonly<EngineCounts> {
-    return this.#parts.host.engine.counts
+    return this.#parts.host.counts
   }
 
   get residents(): number {
-    return this.#parts.host.engine.residents
+    return this.#parts.host.residents
   }
 
   get load(): EngineLoad {
-    return this.#parts.host.engine.load
+    return this.#parts.host.load
   }
 
   /** What of the partitions that this node owns is saved remotely. */
   get checkpoints(): readonly CheckpointStatus[] {
-    return this.#parts.host.remote.status
+    return this.#parts.host.remote.checkpoints
   }
 
   /** Messages of the journal that this node has trimmed since it started. */
@@ -132,12 +129,12 @@ export class CarillonNode {
 
   /** Bytes of snapshots that this node has stored since it started. */
   get checkpointBytes(): number {
-    return this.#parts.host.remote.bytesStored
+    return this.#parts.host.remote.checkpointBytes
   }
 
   /** Inputs of the journal that are not applied yet. Rejects while the journal cannot be asked. */
   async journalUnapplied(): Promise<number> {
-    const { lastSeq } = await this.#parts.host.log.bounds()
+    const { lastSeq } = await this.#parts.log.bounds()
     return Math.max(0, lastSeq - this.load.position)
   }
 
@@ -151,7 +148,9 @@ export class CarillonNode {
 interface NodeParts {
   readonly nc: NatsConnection
   readonly subjects: Subjects
-  readonly host: ComposedHost
+  /** To ask for the journal's bounds. */
+  readonly log: JetStreamLog
+  readonly host: NodeHost
   /** Where the servers do not rewrite the public door. */
   readonly relay: DoorRelay | undefined
   readonly session: ClusterSession
@@ -196,17 +195,25 @@ async function compose(
     replicas: options.replicas,
     door: options.door,
   })
-  await openQueues(nc, subjects, options.workflows.implementations)
   let fail: (error: unknown) => void = () => {}
   let hasFailed = false
   const failed = new Promise<never>((_, reject) => (fail = reject))
   failed.catch(() => (hasFailed = true))
   const onFailed = (error: unknown): void => fail(error)
-  const opening = openHost({ ...options, name, nc, record, subjects, partitions: [], onFailed })
+  const log = new JetStreamLog(nc, subjects)
+  const opening = startHost(options.openHost ?? openLocalHost, {
+    ...options,
+    name,
+    nc,
+    record,
+    subjects,
+    partitions: [],
+    onFailed,
+  })
   const { weight = 1, standbys = STANDBYS_DEFAULT } = options
   const session = await ClusterSession.open(
     { nc, subjects, node: name, weight, standbys, build: releaseOf(), clock: systemClock, logger, onFailed },
-    opening.then(({ engine }) => ({ host: engine, counters: () => countersOf(engine) })),
+    opening.then((host) => ({ host, counters: () => countersOf(host) })),
   ).catch(async (error: unknown) => {
     const host = await opening.catch(() => undefined)
     await host?.close()
@@ -214,13 +221,16 @@ async function compose(
   })
   const relay =
     record.door === 'relay' ? new DoorRelay(nc, subjects, { log: (line) => logger.warn({}, line) }) : undefined
-  return new CarillonNode({ nc, subjects, host: await opening, relay, session, hasFailed: () => hasFailed }, failed)
+  return new CarillonNode(
+    { nc, subjects, log, host: await opening, relay, session, hasFailed: () => hasFailed },
+    failed,
+  )
 }
 
-async function openHost(options: HostOptions): Promise<ComposedHost> {
-  const host = await composeHost(options)
+async function startHost(openHost: OpenHost, options: HostOptions): Promise<NodeHost> {
+  const host = await openHost(options)
   try {
-    await host.engine.start()
+    await host.start()
     return host
   } catch (error) {
     await host.close()
@@ -228,16 +238,17 @@ async function openHost(options: HostOptions): Promise<ComposedHost> {
   }
 }
 
-async function closeParts({ nc, host, relay, session, hasFailed }: NodeParts): Promise<void> {
+async function closeParts({ nc, log, host, relay, session, hasFailed }: NodeParts): Promise<void> {
   if (!hasFailed()) await session.drain(DRAIN_MS_MAX)
   await relay?.close()
   await session.close()
   await host.close()
+  await log.close()
   await nc.close()
 }
 
 /** What heartbeats tell of an engine. */
-function countersOf({ counts, residents, load }: Engine): Readonly<Record<string, number>> {
+function countersOf({ counts, residents, load }: NodeHost): Readonly<Record<string, number>> {
   return { ...counts, residents, ...load }
 }
 
@@ -253,22 +264,4 @@ function checkShare({ weight, standbys }: NodeOptions): void {
     throw new CarillonError('CONFIG_INVALID', `weight ${quote(weight)} is not a whole number from 1 to ${WEIGHT_MAX}`)
   if (!isWhole(standbys, 0, STANDBYS_MAX))
     throw new CarillonError('CONFIG_INVALID', `standbys ${quote(standbys)} is not 0, 1 or ${STANDBYS_MAX}`)
-}
-
-function checkWorkflows({ implementations, activities }: Workflows): void {
-  const names = new Set<string>()
-  for (const { contract } of implementations) {
-    if (names.has(contract.name))
-      throw new CarillonError(
-        'INVALID_DEFINITION',
-        `two implementations of the workflow type ${contract.name} were given: pass one`,
-      )
-    names.add(contract.name)
-    const missing = missingActivities(contract, activities, 'local')
-    if (missing.length === 0) continue
-    throw new CarillonError(
-      'INVALID_DEFINITION',
-      `no activities were given for ${contract.name}, which declares ${missing.join(', ')}: pass implementActivities(…) for it`,
-    )
-  }
 }

@@ -49,6 +49,13 @@ export interface OpenLmdbStoreOptions {
   readonly log: Logger
   /** Reads every row before opening (about a second for each GB in the page cache), not only a sample. */
   readonly verify?: boolean
+  /**
+   * The store was open in a process that was ended from outside a moment ago, and is known to be whole: it is not looked at before it is opened, which
+   * takes a process and a tenth of a second.
+   */
+  readonly isProven?: boolean | undefined
+  /** `held`: whoever opens the directory has locked it, or one around it. Default: it is locked here. */
+  readonly lock?: 'held' | undefined
 }
 
 export interface OpenedLmdbStore {
@@ -65,6 +72,7 @@ const UNCLEAN_OPENS_MAX = 2
 /** Sets of damaged files that are kept; the oldest is deleted for a new one. They are for looking at, and disks are finite. */
 const SET_ASIDE_MAX = 3
 const SET_ASIDE_PREFIX = 'damaged-'
+const HELD: Pick<DirectoryLock, 'release'> = { release: () => undefined }
 
 /**
  * Opens the store in a directory, alone.
@@ -76,10 +84,10 @@ const SET_ASIDE_PREFIX = 'damaged-'
  */
 export async function openLmdbStore(options: OpenLmdbStoreOptions): Promise<OpenedLmdbStore> {
   const { path } = options
-  let lock: DirectoryLock | undefined
+  let lock: Pick<DirectoryLock, 'release'> | undefined
   try {
     requireRoom(path)
-    lock = await lockDirectory(path)
+    lock = options.lock === 'held' ? HELD : await lockDirectory(path)
     return await openLocked(options, lock)
   } catch (error) {
     lock?.release()
@@ -91,7 +99,10 @@ export async function openLmdbStore(options: OpenLmdbStoreOptions): Promise<Open
   }
 }
 
-async function openLocked(options: OpenLmdbStoreOptions, lock: DirectoryLock): Promise<OpenedLmdbStore> {
+async function openLocked(
+  options: OpenLmdbStoreOptions,
+  lock: Pick<DirectoryLock, 'release'>,
+): Promise<OpenedLmdbStore> {
   const { path, cluster, log } = options
   const marker = readMarker(path)
   if (marker) checkHeader(path, marker, cluster)
@@ -121,6 +132,8 @@ async function examine(options: OpenLmdbStoreOptions, marker: StoreMarker | null
   const { path } = options
   const isKnown = marker !== undefined
   const file = join(path, DATA_FILE)
+  if (options.isProven === true && isKnown && marker !== null && existsSync(file))
+    return { state: 'whole', header: marker }
   if (!existsSync(file)) return isKnown ? { state: 'damaged', reason: `${DATA_FILE} is gone` } : { state: 'empty' }
   if (statSync(file).size === 0)
     return isKnown ? { state: 'damaged', reason: `${DATA_FILE} is empty` } : { state: 'empty' }
@@ -140,7 +153,7 @@ async function examine(options: OpenLmdbStoreOptions, marker: StoreMarker | null
 
 async function openStore(
   options: OpenLmdbStoreOptions,
-  lock: DirectoryLock,
+  lock: Pick<DirectoryLock, 'release'>,
   header: StoreHeader,
   before: StoreMarker | 'new' | undefined,
 ): Promise<LmdbStore> {
@@ -154,7 +167,9 @@ async function openStore(
       await store.flushed()
     }
     const { uncleanOpens = 0, dataBytes = 0 } = before === 'new' || before === undefined ? {} : before
-    writeMarker(path, { ...header, uncleanOpens: uncleanOpens >= UNCLEAN_OPENS_MAX ? 1 : uncleanOpens + 1, dataBytes })
+    const opens = uncleanOpens >= UNCLEAN_OPENS_MAX ? 1 : uncleanOpens + 1
+    // That it was not closed says nothing of the disk then.
+    writeMarker(path, { ...header, uncleanOpens: options.isProven === true ? uncleanOpens : opens, dataBytes })
     return store
   } catch (error) {
     await environment.close()
@@ -162,7 +177,7 @@ async function openStore(
   }
 }
 
-function leave(path: string, header: StoreHeader, lock: DirectoryLock, log: Logger): void {
+function leave(path: string, header: StoreHeader, lock: Pick<DirectoryLock, 'release'>, log: Logger): void {
   try {
     writeMarker(path, { ...header, uncleanOpens: 0, dataBytes: statSync(join(path, DATA_FILE)).size })
   } catch (error) {

@@ -340,14 +340,27 @@ describe('a node', () => {
     expect((await started.stop()).code).toBe(0)
   })
 
-  it('ends with 1 after an exception that nobody caught', async () => {
+  it('goes on in another process of its engine after an exception that nobody caught', async () => {
     folder.write(
       'throws.ts',
-      "export * from './workflow.ts'\nexport { default } from './workflow.ts'\nsetTimeout(() => { throw new Error('from a timer') }, 50)",
+      `
+import { existsSync, writeFileSync } from 'node:fs'
+export * from './workflow.ts'
+export { default } from './workflow.ts'
+if (!existsSync('thrown'))
+  setInterval(() => {
+    if (!existsSync('throw')) return
+    writeFileSync('thrown', '')
+    throw new Error('from a timer')
+  }, 20)
+`,
     )
-    const { code, stderr } = await node({ files: ['throws.ts'] }).end()
-    expect(code).toBe(1)
-    expect(stderr).toMatch(/"code":"UNCAUGHT_EXCEPTION".*from a timer/)
+    const started = await readyNode({ files: ['throws.ts'] })
+    folder.write('throw', '')
+    await started.says('another one takes its place')
+    expect(started.stderr).toMatch(/"code":"UNCAUGHT_EXCEPTION".*from a timer/)
+    expect((await signal('add', '{"n": 1}', '--wait', 'applied')).code).toBe(0)
+    expect((await started.stop()).code).toBe(0)
   })
 
   it('ends with 6 when the journal is lost while it runs', async () => {

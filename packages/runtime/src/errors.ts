@@ -54,6 +54,7 @@ export const ERROR_CODES = {
   STORAGE_FAILED: 'fatal',
   DATA_IN_USE: 'fatal',
   FOREIGN_DATA: 'fatal',
+  ENGINE_LOST: 'fatal',
   SERVER_UNREACHABLE: 'fatal',
   SERVER_REFUSED: 'fatal',
   SERVER_TOO_OLD: 'fatal',

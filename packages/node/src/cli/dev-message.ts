@@ -14,14 +14,17 @@ export interface WorkflowSummary {
   readonly queries: readonly string[]
 }
 
-/** Tells the parent, if there is one that listens. */
-export function tellReady({ implementations }: Workflows): void {
-  const workflows = implementations.map(({ contract, startOnSignal }) => ({
+export function summaryOf({ implementations }: Workflows): readonly WorkflowSummary[] {
+  return implementations.map(({ contract, startOnSignal }) => ({
     type: contract.name,
     startOnSignal,
     signals: Object.keys(contract.shape.signals ?? {}),
     queries: Object.keys(contract.shape.queries ?? {}),
   }))
+}
+
+/** Tells the parent, if there is one that listens. */
+export function tellReady(workflows: readonly WorkflowSummary[]): void {
   const message: ReadyMessage = { kind: 'ready', workflows }
   if (process.connected) process.send?.(message)
 }

@@ -11,17 +11,17 @@ const LOOK_EVERY_MS = 50
 
 /**
  * From `name:count`: SIGKILL at the count-th time that the point is reached. From `file:<path>`: the same, from the moment on at which the file is
- * there and holds `name:count`. Nothing for undefined.
+ * there and holds `name:count`. Nothing for undefined. `pids`: what ends, this process last; an engine's ends its node with it.
  *
  * @throws CONFIG_INVALID when it is not of that form.
  */
-export function parseFailpoint(text: string | undefined): ReachFailpoint {
+export function parseFailpoint(text: string | undefined, pids: readonly number[] = [process.pid]): ReachFailpoint {
   if (text === undefined || text === '') return noFailpoints
   const [, path] = FILE.exec(text) ?? []
-  return path === undefined ? killAt(text) : killOnceTold(path)
+  return path === undefined ? killAt(text, pids) : killOnceTold(path, pids)
 }
 
-function killAt(text: string): ReachFailpoint {
+function killAt(text: string, pids: readonly number[]): ReachFailpoint {
   const [, name, count] = FORM.exec(text) ?? []
   const point = FAILPOINTS.find((known) => known === name)
   if (point === undefined || Number(count) < 1) {
@@ -30,17 +30,17 @@ function killAt(text: string): ReachFailpoint {
       `CARILLON_FAILPOINT is ${quote(text)}: write name:count with a count from 1 and one of ${FAILPOINTS.join(', ')}`,
     )
   }
-  return killAtPoint(point, Number(count))
+  return killAtPoint(point, Number(count), pids)
 }
 
 /** A node that runs for long is told when its time has come. */
-function killOnceTold(path: string): ReachFailpoint {
+function killOnceTold(path: string, pids: readonly number[]): ReachFailpoint {
   let reach = noFailpoints
   const looking = setInterval(() => {
     const text = readIfThere(path)
     if (text === undefined) return
     clearInterval(looking)
-    reach = killAt(text.trim())
+    reach = killAt(text.trim(), pids)
   }, LOOK_EVERY_MS)
   looking.unref()
   return (point) => reach(point)
@@ -54,10 +54,10 @@ function readIfThere(path: string): string | undefined {
   }
 }
 
-function killAtPoint(point: Failpoint, count: number): ReachFailpoint {
+function killAtPoint(point: Failpoint, count: number, pids: readonly number[]): ReachFailpoint {
   let left = count
   return (reached) => {
     if (reached !== point || --left > 0) return
-    process.kill(process.pid, 'SIGKILL')
+    for (const pid of pids) process.kill(pid, 'SIGKILL')
   }
 }

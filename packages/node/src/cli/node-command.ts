@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander'
 
 import { addConnectionOptions } from './connection-options.ts'
 import { LOG_LEVELS } from './logger.ts'
-import { parseAddress, parseBytes, parseDuration, parseWhole } from './option-values.ts'
+import { parseAddress, parseBytes, parseDuration, parseEngines, parseWhole } from './option-values.ts'
 import type { NodeFlags } from './run-node.ts'
 
 const DEFAULT_DATA_DIR = '.carillon/node'
@@ -81,6 +81,21 @@ export function addNodeCommand(program: Command): void {
       )
         .env('CARILLON_KEEP_HISTORY_BYTES')
         .argParser(parseBytes),
+    )
+    .addOption(
+      new Option('--engines <count>', 'processes that apply partitions, each its share of them; default 1')
+        .env('CARILLON_ENGINES')
+        .argParser(parseEngines),
+    )
+    .addOption(
+      new Option('--turn-limit <duration>', 'an instance whose turn computes for longer is suspended; default 500ms')
+        .env('CARILLON_TURN_LIMIT')
+        .argParser(parseDuration),
+    )
+    .addOption(
+      new Option('--spare <count>', 'processes kept ready to take the place of one that was ended; default 1')
+        .env('CARILLON_SPARE')
+        .choices(['0', '1']),
     )
     .addOption(logLevelOption())
     .addOption(new Option('--supervised').hideHelp())

@@ -2,10 +2,19 @@
 import { type Duration, toMs } from '@carillon/runtime'
 import { InvalidArgumentError, Option } from 'commander'
 
+import { ENGINES_MAX } from '../engines/engine-folders.ts'
+
 export function parseWhole(text: string): number {
   const value = Number(text)
   if (/^\d{1,15}$/.test(text) && value >= 1) return value
   throw new InvalidArgumentError('It must be a whole number from 1.')
+}
+
+/** From 1 to `ENGINES_MAX`. */
+export function parseEngines(text: string): number {
+  const value = Number(text)
+  if (/^\d{1,3}$/.test(text) && value >= 1 && value <= ENGINES_MAX) return value
+  throw new InvalidArgumentError(`It must be a whole number from 1 to ${ENGINES_MAX}.`)
 }
 
 /** `9464`, `0.0.0.0:9464` or `[::]:9464`; port 0 is a free one. */

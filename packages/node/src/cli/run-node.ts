@@ -5,14 +5,17 @@ import type { KeptHistory } from '@carillon/runtime/engine'
 import type { Door } from '@carillon/runtime/protocol'
 import type { Logger } from 'pino'
 
-import { loadWorkflows } from '../load-workflows.ts'
+import { EngineProcesses, type EngineProcessesOptions } from '../engines/engine-processes.ts'
+import { GUARD_LIMITS } from '../engines/guard-words.ts'
 import { MonitorServer, type MonitorAddress } from '../monitor/monitor-server.ts'
+import type { MetricsSource } from '../monitor/node-metrics.ts'
 import type { NodePhase } from '../monitor/node-phase.ts'
-import { type CarillonNode, openNode, type Workflows } from '../node.ts'
-import { type ConnectionFlags, toCodecs, toNatsOptions } from './connection-options.ts'
-import { tellReady } from './dev-message.ts'
+import { type CarillonNode, openNode } from '../node.ts'
+import { type ConnectionFlags, toNatsOptions } from './connection-options.ts'
+import { tellReady, type WorkflowSummary } from './dev-message.ts'
 import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
 import { parseFailpoint } from './failpoint.ts'
+import { watchLastResort } from './last-resort.ts'
 import { createLogger, type LogLevel } from './logger.ts'
 import { openStatusWriter, type StatusWriter } from './node-status.ts'
 import { splitList } from './option-values.ts'
@@ -27,6 +30,11 @@ export interface NodeFlags extends ConnectionFlags {
   readonly partitions?: number
   readonly replicas?: number
   readonly door?: Door
+  /** Processes that apply partitions; default 1. */
+  readonly engines?: number
+  /** Processes kept ready to take the place of one that was ended; default 1. */
+  readonly spare?: '0' | '1'
+  readonly turnLimit?: number
   readonly logLevel: LogLevel
   readonly monitor?: MonitorAddress
   readonly checkpointEvery?: number
@@ -54,27 +62,52 @@ export async function runNode(flags: NodeFlags): Promise<number> {
     onHardStop: (signal) => logger.warn({ signal }, 'asked again: ended at once, nothing that was accepted is lost'),
   })
   watchLastResort(logger)
-  const workflows = await loadWorkflows(splitList(flags.workflows))
-  const codecs = await toCodecs(flags)
-  const { namespace, dataDir, name = hostname() } = flags
-  const types = workflows.implementations.map(({ contract }) => contract.name)
-  logger.info(
-    { node: name, namespace, dataDir, workflows: types, timeZones: process.versions['tz'] },
-    'opening the node',
-  )
-  const seen: Seen = { phase: 'opening', node: undefined }
+  parseFailpoint(process.env['CARILLON_FAILPOINT'])
+  const seen: Seen = { phase: 'opening', node: undefined, engines: undefined }
   const monitor = flags.monitor === undefined ? undefined : await MonitorServer.open(flags.monitor, () => seen)
   if (monitor !== undefined) logger.info({ url: monitor.url }, 'probes and metrics: /live, /ready, /metrics')
   try {
-    const opening = openNode({ ...toNodeOptions(flags, workflows, logger), codecs })
-    const node = await orStopped(opening, stop)
-    if (node === undefined) {
+    const opened = await orStopped(openWithEngines(flags, logger), stop)
+    if (opened === undefined) {
       logger.info({ by: await stop.requested }, 'stopped before the node was open')
       return EXIT_OK
     }
-    return await runOpen(node, { flags, workflows, seen, stop, logger })
+    return await runOpen(opened, { flags, seen, stop, logger })
   } finally {
     await monitor?.close()
+  }
+}
+
+interface Opened {
+  readonly node: CarillonNode
+  readonly engines: EngineProcesses
+}
+
+/** The engines load what the node is to run while it connects. */
+async function openWithEngines(flags: NodeFlags, logger: Logger): Promise<Opened> {
+  const { namespace, dataDir, name = hostname() } = flags
+  logger.info({ node: name, namespace, dataDir, timeZones: process.versions['tz'] }, 'opening the node')
+  const loading = EngineProcesses.load(toEngineOptions(flags, logger))
+  const opening = openNode({
+    ...toNodeOptions(flags, logger),
+    openHost: async (options) => {
+      const engines = await loading
+      logger.info({ workflows: engines.workflows.map(({ type }) => type) }, 'the workflows are loaded')
+      return engines.open(options)
+    },
+  })
+  try {
+    // What loading says comes first, however long a server is waited for.
+    await Promise.race([loading, opening])
+    const engines = await loading
+    return { node: await opening, engines }
+  } catch (error) {
+    opening.catch(() => undefined)
+    await loading.then(
+      (engines) => engines.close(),
+      () => undefined,
+    )
+    throw error
   }
 }
 
@@ -82,20 +115,21 @@ export async function runNode(flags: NodeFlags): Promise<number> {
 interface Seen {
   phase: NodePhase
   node: CarillonNode | undefined
+  engines: MetricsSource['engines']
 }
 
 async function runOpen(
-  node: CarillonNode,
+  { node, engines }: Opened,
   {
     flags,
-    workflows,
     seen,
     stop,
     logger,
-  }: Omit<Serving, 'status'> & { readonly flags: NodeFlags; readonly seen: Seen },
+  }: Omit<Serving, 'status' | 'workflows'> & { readonly flags: NodeFlags; readonly seen: Seen },
 ): Promise<number> {
   const { namespace, dataDir, name = hostname() } = flags
   seen.node = node
+  seen.engines = engines
   seen.phase = 'catching-up'
   const file = openStatusWriter(dataDir, { name, namespace }, logger)
   const status: StatusWriter = {
@@ -106,14 +140,14 @@ async function runOpen(
     close: () => file.close(),
   }
   try {
-    return await serve(node, { workflows, status, stop, logger })
+    return await serve(node, { workflows: engines.workflows, status, stop, logger })
   } finally {
     status.close()
   }
 }
 
 interface Serving {
-  readonly workflows: Workflows
+  readonly workflows: readonly WorkflowSummary[]
   readonly status: StatusWriter
   readonly stop: StopRequest
   readonly logger: Logger
@@ -149,7 +183,7 @@ async function drain(node: CarillonNode, status: StatusWriter, logger: Logger): 
 }
 
 /** Undefined when a stop was asked for before the node was open. */
-async function orStopped(opening: Promise<CarillonNode>, stop: StopRequest): Promise<CarillonNode | undefined> {
+async function orStopped(opening: Promise<Opened>, stop: StopRequest): Promise<Opened | undefined> {
   const early = stop.requested.then(async () => {
     await Promise.race([
       opening.catch(() => undefined),
@@ -160,12 +194,13 @@ async function orStopped(opening: Promise<CarillonNode>, stop: StopRequest): Pro
   return Promise.race([opening, early])
 }
 
-function toNodeOptions(flags: NodeFlags, workflows: Workflows, logger: Logger): Parameters<typeof openNode>[0] {
+function toNodeOptions(flags: NodeFlags, logger: Logger): Parameters<typeof openNode>[0] {
   return {
     servers: flags.servers,
     namespace: flags.namespace,
     dataDir: flags.dataDir,
-    workflows,
+    // The engines load them.
+    workflows: { implementations: [], activities: [] },
     logger,
     name: flags.name ?? hostname(),
     weight: flags.weight,
@@ -177,7 +212,6 @@ function toNodeOptions(flags: NodeFlags, workflows: Workflows, logger: Logger): 
     connectTimeoutMs: flags.connectTimeout,
     checkpoints: flags.checkpointEvery === undefined ? undefined : { everyMs: flags.checkpointEvery },
     history: toHistory(flags),
-    reach: parseFailpoint(process.env['CARILLON_FAILPOINT']),
   }
 }
 
@@ -187,19 +221,20 @@ function toHistory({ keepHistory, keepHistoryBytes }: NodeFlags): KeptHistory | 
   return { ageMs: keepHistory, bytes: keepHistoryBytes }
 }
 
-/**
- * A rejection that nobody handles comes from code that forgot an await, most likely an author's: the node says so and goes on, one bad actor is
- * one bad actor. After an exception that nobody caught nothing is certain any more: the process ends, and the next one starts from what is durable.
- */
-function watchLastResort(logger: Logger): void {
-  process.on('unhandledRejection', (error) => {
-    logger.error(
-      { code: 'UNHANDLED_REJECTION', error },
-      'a promise was rejected and nobody handled it: look for a missing await',
-    )
-  })
-  process.on('uncaughtException', (error) => {
-    logger.fatal({ code: 'UNCAUGHT_EXCEPTION', error }, 'an exception was not caught: the process ends')
-    process.exit(EXIT_FAILED)
-  })
+function toEngineOptions(flags: NodeFlags, logger: Logger): EngineProcessesOptions {
+  const { dataDir, logLevel, engines = 1, spare, turnLimit: turnMsMax = GUARD_LIMITS.turnMsMax } = flags
+  const { name = hostname(), workflows, ...connection } = flags
+  return {
+    engines,
+    dataDir,
+    hasSpare: spare !== '0',
+    logger,
+    settings: {
+      workflows: splitList(workflows),
+      connection,
+      name: `${name}/engine`,
+      logLevel,
+      guard: { ...GUARD_LIMITS, turnMsMax },
+    },
+  }
 }

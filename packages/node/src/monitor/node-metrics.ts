@@ -16,6 +16,8 @@ export interface MetricsSource {
   readonly phase: NodePhase
   /** Undefined while it opens. */
   readonly node: CarillonNode | undefined
+  /** Undefined while they start. */
+  readonly engines?: { readonly memoryBytes: number; readonly restarts: number } | undefined
 }
 
 /** A scrape must not hang where JetStream does. */
@@ -107,6 +109,28 @@ export function createNodeMetrics(read: () => MetricsSource): Registry {
     (node) => node.cluster.standbyLag,
   )
   registry.registerMetric(partitions(read))
+  registry.registerMetric(
+    new Gauge({
+      name: 'carillon_engine_memory_bytes',
+      help: 'Memory of the processes of the engines',
+      registers: [],
+      collect() {
+        const { engines } = read()
+        if (engines !== undefined) this.set(engines.memoryBytes)
+      },
+    }),
+  )
+  registry.registerMetric(
+    new Counter({
+      name: 'carillon_engine_restarts_total',
+      help: 'Times that another process took the place of an engine that had ended, or was ended for a turn that did not come back',
+      registers: [],
+      collect() {
+        this.reset()
+        this.inc(read().engines?.restarts ?? 0)
+      },
+    }),
+  )
   registry.registerMetric(journalLag(read))
   registry.registerMetric(phase(read))
   return registry

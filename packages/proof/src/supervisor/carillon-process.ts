@@ -8,6 +8,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { appendFileSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 
+import { processTreeOf, sendSignal } from '@carillon/node'
+
 import { CARILLON } from '../paths.ts'
 import { holdsWithin } from './wait-until.ts'
 
@@ -45,6 +47,7 @@ export class CarillonProcess {
   readonly #options: CarillonProcessOptions
   #child: ChildProcess | undefined
   #ended: Promise<End> = Promise.resolve({ code: 0, signal: null })
+  #frozen: readonly number[] = []
   #isUp = false
   #isReady = false
   #expected: ((end: End) => boolean) | undefined
@@ -102,7 +105,9 @@ export class CarillonProcess {
   /** Ends it at once, as a crash would. Resolves when it is gone. */
   async kill(): Promise<void> {
     this.expect(({ signal }) => signal === 'SIGKILL')
-    this.#child?.kill('SIGKILL')
+    const pid = this.#child?.pid
+    if (pid !== undefined) for (const one of processTreeOf(pid)) sendSignal(one, 'SIGKILL')
+    this.#frozen = []
     await this.#ended
   }
 
@@ -128,12 +133,15 @@ export class CarillonProcess {
   /** Resolves true once the kernel says that it is stopped. */
   freeze(): Promise<boolean> {
     const pid = this.#child?.pid
-    this.#child?.kill('SIGSTOP')
+    // With its engines, as a machine that stands still.
+    this.#frozen = pid === undefined ? [] : processTreeOf(pid)
+    for (const one of this.#frozen) sendSignal(one, 'SIGSTOP')
     return holdsWithin(2000, () => STOPPED_STATE.test(readFileSync(`/proc/${pid}/stat`, 'utf8')))
   }
 
   thaw(): void {
-    this.#child?.kill('SIGCONT')
+    for (const one of this.#frozen) sendSignal(one, 'SIGCONT')
+    this.#frozen = []
   }
 
   #read(text: string): void {

@@ -87,6 +87,7 @@ export class Hosted {
   /** It is to become the owner. */
   promote(): void {
     this.role = 'promoting'
+    if (this.partition.watch !== undefined) this.partition.watch.isStandby = false
     this.goLiveSeq = Infinity
     this.#promoted = new Promise((resolve, reject) => (this.#settle = { resolve, reject }))
     this.#promoted.catch(() => {})

@@ -191,7 +191,7 @@ export class Partition {
   /** Replies of the last moments go out: whoever owned the partition until now may not have given them. */
   unmute(): void {
     this.#muted = false
-    if (this.watch !== undefined) this.watch.isMuted = false
+    if (this.watch !== undefined) this.watch.isStandby = false
     for (const { reply, atMs } of this.#unsaidReplies.splice(0))
       if (hostNowMs() - atMs <= REPLY_MS_MAX) this.#sink.reply(reply)
   }
@@ -199,7 +199,7 @@ export class Partition {
   /** Effects are only recorded from now on. Between two turns. */
   mute(): void {
     this.#muted = true
-    if (this.watch !== undefined) this.watch.isMuted = true
+    if (this.watch !== undefined) this.watch.isStandby = true
     this.#openedSeq = this.#position
     this.#forgottenKey = undefined
   }

@@ -51,8 +51,8 @@ class Board implements TurnBoard {
   now: string | undefined
   readonly all: string[] = []
 
-  turn(_: Partition, seq: number, isMuted: boolean): void {
-    this.#begin(`${seq}${isMuted ? ' muted' : ''}`)
+  turn(_: Partition, seq: number, isStandby: boolean): void {
+    this.#begin(`${seq}${isStandby ? ' of a standby' : ''}`)
   }
 
   beside(kind: BesideKind, _: Partition, key: InstanceKey, name: string): void {
@@ -246,7 +246,7 @@ describe('the board', () => {
     const second = new Board()
     await world.start(life([], second))
     await world.settled()
-    expect(second.all).toEqual([`${work} muted`, `${late} muted`])
+    expect(second.all).toEqual([`${work}`, `${late}`])
     expect(second.now).toBeUndefined()
   })
 })

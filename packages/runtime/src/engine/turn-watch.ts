@@ -15,7 +15,7 @@ import type { Input, InstanceKey, Partition } from '../protocol/index.ts'
 /** Where it stands which code of an author runs. Called for every turn: nothing may be allocated. */
 export interface TurnBoard {
   /** The turn of an input begins, live or folded again. */
-  turn(partition: Partition, seq: number, isMuted: boolean): void
+  turn(partition: Partition, seq: number, isStandby: boolean): void
   /** Code beside the turns begins: a query of an instance, or the migration of its state. */
   beside(kind: BesideKind, partition: Partition, key: InstanceKey, name: string): void
   end(): void
@@ -53,18 +53,22 @@ const JUDGEMENTS_MAX = 1000
 export interface TurnWatchOptions {
   readonly board: TurnBoard
   readonly judgements: readonly Judgement[]
+  /** Told when a turn was left out for its judgement: nothing of that is in the store yet. */
+  readonly onCarriedOut?: ((judgement: TurnJudgement) => void) | undefined
 }
 
 /** The watch over an engine. */
 export class TurnWatch {
   readonly board: TurnBoard
   readonly #nowMs: () => number
+  readonly #onCarriedOut: (judgement: TurnJudgement) => void
   readonly #judgements = new Map<string, Judgement>()
   /** Until when queries that were judged are refused. */
   readonly #refusedUntilMs = new Map<string, number>()
 
-  constructor({ board, judgements }: TurnWatchOptions, nowMs: () => number) {
+  constructor({ board, judgements, onCarriedOut = () => {} }: TurnWatchOptions, nowMs: () => number) {
     this.board = board
+    this.#onCarriedOut = onCarriedOut
     this.#nowMs = nowMs
     for (const judgement of judgements.slice(-JUDGEMENTS_MAX)) {
       this.#judgements.set(placeOf(judgement), judgement)
@@ -88,10 +92,11 @@ export class TurnWatch {
     if (judgement === undefined) return undefined
     const error = new CarillonError(judgement.code, judgement.reason)
     if (judgement.kind === 'migrate') return error
-    const isQuery = judgement.kind === 'query'
-    if (isQuery && this.#nowMs() < (this.#refusedUntilMs.get(place) ?? 0)) return error
+    if (judgement.kind === 'query' && this.#nowMs() < (this.#refusedUntilMs.get(place) ?? 0)) return error
     this.#judgements.delete(place)
-    return isQuery ? undefined : error
+    if (judgement.kind !== 'turn') return undefined
+    this.#onCarriedOut(judgement)
+    return error
   }
 
   /** A command of an operator: the state of an instance may be migrated again. Until then each reading of it would begin that anew. */
@@ -105,7 +110,8 @@ export class PartitionWatch {
   readonly #watch: TurnWatch
   readonly #board: TurnBoard
   readonly #partition: Partition
-  isMuted = true
+  /** Of a partition that is neither owned nor about to be. */
+  isStandby = true
 
   constructor(watch: TurnWatch, partition: Partition) {
     this.#watch = watch
@@ -117,7 +123,7 @@ export class PartitionWatch {
   begin(instance: Instance, input: Input): TurnResult | Promise<TurnResult> {
     const judged = this.judged(input.seq)
     if (judged !== undefined) return { kind: 'poisoned', error: judged, culprit: undefined }
-    this.#board.turn(this.#partition, input.seq, this.isMuted)
+    this.#board.turn(this.#partition, input.seq, this.isStandby)
     return applyInput(instance, input)
   }
 
@@ -137,7 +143,7 @@ export class PartitionWatch {
     const { seq } = instance.data
     const judged = this.judged(seq)
     if (judged !== undefined) return { kind: 'poisoned', error: judged, culprit: undefined }
-    this.#board.turn(this.#partition, seq, this.isMuted)
+    this.#board.turn(this.#partition, seq, this.isStandby)
     const result = await takeUp(instance)
     this.#board.end()
     return result
