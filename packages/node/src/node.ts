@@ -51,6 +51,8 @@ export interface NodeOptions {
   readonly name?: string | undefined
   /** Its part of the partitions relative to other nodes': a whole number from 1 to 100; default 1. */
   readonly weight?: number | undefined
+  /** What its workflow code is called, in `carillon cluster` and where states differ: a commit, a version; at most 200 characters. Default: this package's. */
+  readonly build?: string | undefined
   /** How many standbys each partition is to have, 0 to 2; default 1. Of nodes that say different things the highest counts. */
   readonly standbys?: number | undefined
   /** For a cluster that does not exist yet; see `ClusterOptions`. */
@@ -80,6 +82,8 @@ const NEVER = new AbortController().signal
 /** So long a node that closes waits until others have taken its partitions: below what `carillon node` has for all of its end. */
 const DRAIN_MS_MAX = 10_000
 const STANDBYS_DEFAULT = 1
+/** It stands in every heartbeat. */
+const BUILD_CHARS_MAX = 200
 
 /** A running node. */
 export class CarillonNode {
@@ -200,19 +204,20 @@ async function compose(
   const failed = new Promise<never>((_, reject) => (fail = reject))
   failed.catch(() => (hasFailed = true))
   const onFailed = (error: unknown): void => fail(error)
+  const { weight = 1, standbys = STANDBYS_DEFAULT, build = releaseOf() } = options
   const log = new JetStreamLog(nc, subjects)
   const opening = startHost(options.openHost ?? openLocalHost, {
     ...options,
     name,
+    node: { name, build },
     nc,
     record,
     subjects,
     partitions: [],
     onFailed,
   })
-  const { weight = 1, standbys = STANDBYS_DEFAULT } = options
   const session = await ClusterSession.open(
-    { nc, subjects, node: name, weight, standbys, build: releaseOf(), clock: systemClock, logger, onFailed },
+    { nc, subjects, node: name, weight, standbys, build, clock: systemClock, logger, onFailed },
     opening.then((host) => ({ host, counters: () => countersOf(host) })),
   ).catch(async (error: unknown) => {
     const host = await opening.catch(() => undefined)
@@ -257,11 +262,13 @@ function releaseOf(): string {
   return version
 }
 
-function checkShare({ weight, standbys }: NodeOptions): void {
+function checkShare({ weight, standbys, build }: NodeOptions): void {
   const isWhole = (value: number | undefined, min: number, max: number): boolean =>
     value === undefined || (Number.isInteger(value) && value >= min && value <= max)
   if (!isWhole(weight, 1, WEIGHT_MAX))
     throw new CarillonError('CONFIG_INVALID', `weight ${quote(weight)} is not a whole number from 1 to ${WEIGHT_MAX}`)
   if (!isWhole(standbys, 0, STANDBYS_MAX))
     throw new CarillonError('CONFIG_INVALID', `standbys ${quote(standbys)} is not 0, 1 or ${STANDBYS_MAX}`)
+  if (build !== undefined && !(build.length >= 1 && build.length <= BUILD_CHARS_MAX))
+    throw new CarillonError('CONFIG_INVALID', `build ${quote(build)} has not 1 to ${BUILD_CHARS_MAX} characters`)
 }

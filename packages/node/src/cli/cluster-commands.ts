@@ -85,7 +85,7 @@ function addDrain(cluster: Command): void {
       await withCluster(flags, async (connection) => {
         await askNode(connection, node, flags.undo === true ? 'resume' : 'drain')
         if (flags.undo === true) return done(flags, `${node} takes part again`)
-        const watch = await ClusterWatch.open(connection.nc, connection.subjects)
+        const watch = await ClusterWatch.open(connection)
         try {
           await listen(HEAR_MS)
           const { timeout: timeoutMs } = flags
@@ -109,7 +109,7 @@ function addRebalance(cluster: Command): void {
     .action(async (_: unknown, command: Command) => {
       const flags = command.optsWithGlobals<MoveFlags>()
       await withCluster(flags, async (connection) => {
-        const watch = await ClusterWatch.open(connection.nc, connection.subjects)
+        const watch = await ClusterWatch.open(connection)
         try {
           await listen(HEAR_MS)
           const before = snapshotOf(await watch.facts())
@@ -151,7 +151,7 @@ Examples:
       if ((flags.refold === undefined) !== (flags.workflows === undefined))
         throw new CarillonError('CONFIG_INVALID', '--refold and --workflows go together: add the other one')
       await withCluster(flags, async (connection) => {
-        const watch = await ClusterWatch.open(connection.nc, connection.subjects)
+        const watch = await ClusterWatch.open(connection)
         await listen(HEAR_MS)
         const snapshot = snapshotOf(await watch.facts())
         watch.close()
@@ -205,8 +205,8 @@ async function withWatch(
   listenMs: number,
   use: (watch: ClusterWatch) => Promise<void>,
 ): Promise<void> {
-  await withCluster(flags, async ({ nc, subjects }) => {
-    const watch = await ClusterWatch.open(nc, subjects)
+  await withCluster(flags, async (connection) => {
+    const watch = await ClusterWatch.open(connection)
     try {
       // The first look begins the time over which the journal's rate is taken.
       if (listenMs > 0) await watch.facts()

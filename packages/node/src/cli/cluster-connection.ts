@@ -8,6 +8,8 @@ import { type ConnectionFlags, toNatsOptions } from './connection-options.ts'
 export interface ClusterConnection {
   readonly nc: NatsConnection
   readonly subjects: Subjects
+  /** Where JetStream's API is, in an account that imports it. */
+  readonly jsPrefix?: string | undefined
 }
 
 const NEVER = new AbortController().signal
@@ -17,12 +19,12 @@ export async function withCluster<T>(
   flags: ConnectionFlags,
   use: (cluster: ClusterConnection) => Promise<T>,
 ): Promise<T> {
-  const { servers, namespace, connectTimeout } = flags
+  const { servers, namespace, connectTimeout, jsPrefix } = flags
   const deadline = new Deadline(connectTimeout)
   const nc = await openConnection({ servers, name: 'carillon-cluster', nats: toNatsOptions(flags) }, deadline, NEVER)
   try {
-    const { partitions } = await readCluster(nc, namespace, deadline, NEVER)
-    return await use({ nc, subjects: new Subjects(namespace, partitions) })
+    const { partitions } = await readCluster(nc, namespace, deadline, NEVER, jsPrefix)
+    return await use({ nc, subjects: new Subjects(namespace, partitions), jsPrefix })
   } finally {
     await nc.close()
   }

@@ -7,24 +7,18 @@
  * Invariants
  * 1. A late or repeated heartbeat never replaces a later one of the same life, and an earlier life never a later one.
  */
-import {
-  type NodeBeat,
-  type OwnerRecord,
-  parseBeat,
-  parseOwner,
-  type Partition,
-  type Subjects,
-} from '@carillon/runtime/protocol'
+import { type NodeBeat, type OwnerRecord, parseBeat, type Partition, type Subjects } from '@carillon/runtime/protocol'
 import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream'
 import { createInbox, type NatsConnection, type Subscription } from '@nats-io/transport-node'
 
+import { KvOwnerStore } from '../cluster/kv-owner-store.ts'
+import type { OwnerStore, StoredOwner } from '../cluster/owner-store.ts'
 import { placePartitions } from '../placement/index.ts'
+import type { ClusterConnection } from './cluster-connection.ts'
 import { type ClusterFacts, type HeardNode, membersOf } from './cluster-snapshot.ts'
 
 /** A server that does not answer is shown as one that does not know. */
 const REQUEST_MS = 1500
-/** Records that are asked for at once. */
-const OWNERS_AT_ONCE = 256
 /** Rates are over about so much. */
 const RATE_MS = 2000
 const RATE_MS_MIN = 200
@@ -39,16 +33,18 @@ export class ClusterWatch {
   readonly #nc: NatsConnection
   readonly #subjects: Subjects
   readonly #manager: JetStreamManager
+  readonly #owners: OwnerStore
   readonly #subscription: Subscription
   readonly #nodes = new Map<string, Heard>()
   /** The journal's end at earlier moments. */
   #ends: { readonly lastSeq: number; readonly atMs: number }[] = []
   #ideal: { readonly members: string; readonly owners: readonly string[] } = { members: '[]', owners: [] }
 
-  private constructor(nc: NatsConnection, subjects: Subjects, manager: JetStreamManager) {
+  private constructor({ nc, subjects }: ClusterConnection, manager: JetStreamManager, owners: OwnerStore) {
     this.#nc = nc
     this.#subjects = subjects
     this.#manager = manager
+    this.#owners = owners
     this.#subscription = nc.subscribe(subjects.nodeBeat, {
       callback: (error, { data }) => {
         const beat = error === null ? parseBeat(data, subjects.partitions) : undefined
@@ -57,9 +53,11 @@ export class ClusterWatch {
     })
   }
 
-  static async open(nc: NatsConnection, subjects: Subjects): Promise<ClusterWatch> {
-    const manager = await jetstreamManager(nc, { checkAPI: false, timeout: REQUEST_MS })
-    const watch = new ClusterWatch(nc, subjects, manager)
+  static async open(connection: ClusterConnection): Promise<ClusterWatch> {
+    const { nc, subjects, jsPrefix } = connection
+    const api = jsPrefix === undefined ? {} : { apiPrefix: jsPrefix }
+    const manager = await jetstreamManager(nc, { checkAPI: false, timeout: REQUEST_MS, ...api })
+    const watch = new ClusterWatch(connection, manager, await KvOwnerStore.open(nc, subjects, jsPrefix))
     // All beat at once: nobody has to wait for the next round.
     nc.publish(subjects.nodeDiscover, '', { reply: createInbox() })
     await nc.flush()
@@ -69,7 +67,7 @@ export class ClusterWatch {
   /** What is known now. Never rejects: what cannot be read is not known. */
   async facts(): Promise<ClusterFacts> {
     const [owners, lastSeq] = await Promise.all([
-      this.#owners().catch(() => undefined),
+      this.#owners.readAll().then(recordsOf, () => undefined),
       this.#lastSeq().catch(() => undefined),
     ])
     const nowMs = performance.now()
@@ -130,25 +128,16 @@ export class ClusterWatch {
     const { state } = await this.#manager.streams.info(this.#subjects.logStream)
     return state.last_seq
   }
-
-  async #owners(): Promise<ReadonlyMap<Partition, OwnerRecord>> {
-    const owners = new Map<Partition, OwnerRecord>()
-    const { partitions, clusterBucket } = this.#subjects
-    for (let from = 0; from < partitions; from += OWNERS_AT_ONCE) {
-      const count = Math.min(OWNERS_AT_ONCE, partitions - from)
-      const subjects = Array.from({ length: count }, (_, i) => this.#subjects.owner((from + i) as Partition))
-      const stored = await this.#manager.direct.getLastMessagesFor(`KV_${clusterBucket}`, { multi_last: subjects })
-      for await (const message of stored) {
-        const partition = this.#subjects.parseOwner(message.subject)
-        const record = message.header.has('KV-Operation') ? undefined : parseOwner(message.string())
-        if (partition !== undefined && record !== undefined) owners.set(partition, record)
-      }
-    }
-    return owners
-  }
 }
 
 /** Of one life by its count, of two by when they began. */
 function isEarlier(beat: NodeBeat, than: NodeBeat): boolean {
   return beat.incarnation === than.incarnation ? beat.beat <= than.beat : beat.sinceMs < than.sinceMs
+}
+
+function recordsOf(stored: readonly StoredOwner[]): ReadonlyMap<Partition, OwnerRecord> {
+  const records = stored.flatMap(({ partition, record }): [Partition, OwnerRecord][] =>
+    record === undefined ? [] : [[partition, record]],
+  )
+  return new Map(records)
 }

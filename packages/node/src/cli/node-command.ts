@@ -36,6 +36,12 @@ export function addNodeCommand(program: Command): void {
         .argParser(parseWhole),
     )
     .addOption(
+      new Option(
+        '--build <name>',
+        'what its workflow code is called, where nodes are shown and states differ: a commit, a version; default: carillon’s',
+      ).env('CARILLON_BUILD'),
+    )
+    .addOption(
       new Option('--partitions <count>', 'of a cluster that does not exist yet; default 64')
         .env('CARILLON_PARTITIONS')
         .argParser(parseWhole),

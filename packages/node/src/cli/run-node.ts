@@ -27,6 +27,7 @@ export interface NodeFlags extends ConnectionFlags {
   readonly name?: string
   readonly weight?: number
   readonly standbys?: number
+  readonly build?: string
   readonly partitions?: number
   readonly replicas?: number
   readonly door?: Door
@@ -205,6 +206,7 @@ function toNodeOptions(flags: NodeFlags, logger: Logger): Parameters<typeof open
     name: flags.name ?? hostname(),
     weight: flags.weight,
     standbys: flags.standbys,
+    build: flags.build,
     partitions: flags.partitions,
     replicas: flags.replicas,
     door: flags.door,

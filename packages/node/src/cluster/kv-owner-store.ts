@@ -22,8 +22,10 @@ export class KvOwnerStore implements OwnerStore {
     this.#stream = `KV_${subjects.clusterBucket}`
   }
 
-  static async open(nc: NatsConnection, subjects: Subjects): Promise<KvOwnerStore> {
-    return new KvOwnerStore(await jetstreamManager(nc, { checkAPI: false, timeout: REQUEST_MS }), subjects)
+  /** `apiPrefix`: where JetStream's API is, in an account that imports it. */
+  static async open(nc: NatsConnection, subjects: Subjects, apiPrefix?: string): Promise<KvOwnerStore> {
+    const api = apiPrefix === undefined ? {} : { apiPrefix }
+    return new KvOwnerStore(await jetstreamManager(nc, { checkAPI: false, timeout: REQUEST_MS, ...api }), subjects)
   }
 
   async readAll(): Promise<readonly StoredOwner[]> {
