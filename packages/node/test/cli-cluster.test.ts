@@ -21,7 +21,8 @@ import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 import { startTestServer, type TestServer } from '../src/testing/nats-process.ts'
-import { endAll, errorLine, runCli } from './cli/cli-process.ts'
+import { errorLine } from './cli/cli-process.ts'
+import { runInProcess } from './cli/in-process.ts'
 
 const PARTITIONS = 4
 
@@ -119,17 +120,17 @@ describe('carillon cluster', () => {
     a.roles.set(3, 'standby')
   })
   afterAll(async () => {
-    await endAll()
     a.stop()
     b.stop()
     await nc.close()
     await server.stop()
     await rm(dir, { recursive: true, force: true })
   })
-  const cluster = (...args: readonly string[]) => runCli(['cluster', ...args, '--servers', server.url])
+  const cluster = (...args: readonly string[]) => runInProcess(['cluster', ...args, '--servers', server.url])
 
   it('prints one snapshot with --json, and the same for people where stdout is no terminal', async () => {
-    const [json, text] = await Promise.all([cluster('--json'), cluster()])
+    const json = await cluster('--json')
+    const text = await cluster()
     expect([json.code, json.stderr, text.code]).toEqual([0, '', 0])
     expect(JSON.parse(json.stdout)).toMatchObject({
       version: 1,

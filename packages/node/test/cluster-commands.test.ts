@@ -7,12 +7,12 @@ import { type Carillon, connect } from '@carillon/client'
 import { type CarillonNode, openNode } from '@carillon/node'
 import { defineWorkflow, implement, type } from '@carillon/runtime'
 import { silentLogger } from '@carillon/runtime/ports'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 import type { ClusterSnapshot } from '../src/cli/cluster-snapshot.ts'
 import type { VerifyReport } from '../src/cli/cluster-verify.ts'
-import { createProgram } from '../src/cli/program.ts'
 import { startTestServer, type TestServer } from '../src/testing/nats-process.ts'
+import { runInProcess } from './cli/in-process.ts'
 
 const PARTITIONS = 8
 
@@ -57,23 +57,7 @@ describe('carillon cluster, over real nodes', () => {
     await server.stop()
     await rm(dir, { recursive: true, force: true })
   })
-  /** The command in this process: a new one takes longer than what it does. */
-  const cluster = async (...args: readonly string[]): Promise<{ readonly code: number; readonly stdout: string }> => {
-    let stdout = ''
-    const written = vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-      stdout += String(text)
-      return true
-    })
-    const told = vi.spyOn(process.stderr, 'write').mockImplementation(() => true)
-    try {
-      await createProgram().parseAsync(['cluster', ...args, '--servers', server.url], { from: 'user' })
-      return { code: Number(process.exitCode ?? 0), stdout }
-    } finally {
-      written.mockRestore()
-      told.mockRestore()
-      process.exitCode = undefined
-    }
-  }
+  const cluster = (...args: readonly string[]) => runInProcess(['cluster', ...args, '--servers', server.url])
   const snapshot = async (): Promise<ClusterSnapshot> => JSON.parse((await cluster('--json')).stdout) as ClusterSnapshot
 
   it('drains a node while signals go on, lets it come back, and verifies that both have the same', async () => {
