@@ -1,6 +1,6 @@
 /**
  * Builds what one engine needs over one connection: the journal, the store of a data folder, the controls, and the engine itself. A node has one of them in
- * its own thread, or one in each of its worker threads; they share nothing.
+ * its own process, or one in each process of its engines; they share nothing.
  *
  * Owns: all of it but the connection.
  */

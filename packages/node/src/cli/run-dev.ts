@@ -165,6 +165,9 @@ function nodeArguments({ files, flags, dataDir }: Session, nats: NatsProcess): s
     'dev',
     '--log-level',
     logLevel,
+    // Nobody else waits here.
+    '--spare',
+    '0',
   ]
   const optional = [...(json === true ? ['--json'] : []), ...(codecs === undefined ? [] : ['--codecs', codecs])]
   return [...options, ...optional, '--workflows', ...files]
