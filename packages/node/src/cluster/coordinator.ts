@@ -89,6 +89,9 @@ export interface ClusterCounts {
   readonly changes: number
 }
 
+/** Between two lines about the same thing. */
+const TOLD_EVERY_MS = 30_000
+
 export class Coordinator {
   readonly #options: CoordinatorOptions
   readonly #clock: JudgeClock
@@ -123,6 +126,8 @@ export class Coordinator {
   readonly #asked = new Set<Partition>()
   #movesPausedUntilMs = 0
   #state: NodeBeat['state'] = 'live'
+  #sleeps = 0
+  #sleepToldMs = -Infinity
   #isRebalancing = false
   #isSettled = false
   #pingOffset = 0
@@ -343,8 +348,16 @@ export class Coordinator {
 
   #advance(nowMs: number): void {
     if (!this.#clock.advance(nowMs)) return
-    this.#tell('warn', {}, 'this node has slept, or had no CPU, for over a second: what it knows of the others is old')
+    this.#sleeps += 1
     this.#listenAnew(nowMs)
+    // On a starved machine it would be said all the time.
+    if (nowMs - this.#sleepToldMs < TOLD_EVERY_MS) return
+    this.#sleepToldMs = nowMs
+    this.#tell(
+      'warn',
+      { times: this.#sleeps },
+      'this node has slept, or had no CPU, for over a second: what it knows of the others is old',
+    )
   }
 
   #listenAnew(nowMs: number): void {
@@ -385,7 +398,8 @@ export class Coordinator {
   #giveUpMoves(nowMs: number): void {
     for (const [partition, { sinceMs, node }] of this.#moves) {
       const isOver = this.#ownership(this.#owners.entries.get(partition)?.record) !== 'mine'
-      if (!isOver && nowMs - sinceMs < MOVE_MS_MAX) continue
+      // In the time of verdicts: what this node slept through was nobody's delay.
+      if (!isOver && this.#clock.nowMs - sinceMs < MOVE_MS_MAX) continue
       this.#moves.delete(partition)
       if (isOver) continue
       this.#movesPausedUntilMs = nowMs + MOVE_MS_MAX
@@ -442,7 +456,7 @@ export class Coordinator {
       }
       if (action.kind === 'take' || action.kind === 'assign') this.#recordLanes.begin(action.partition, action.kind)
       else this.#hostLanes.begin(action.partition, action.kind)
-      if (action.kind === 'demote') this.#noteDemotion(action.partition, action.to, nowMs)
+      if (action.kind === 'demote') this.#noteDemotion(action.partition, action.to)
       this.#commands.push({ kind: 'act', action })
     }
     const isQuiet = actions.length === 0 && view.hostBusy.size === 0 && view.recordBusy.size === 0
@@ -506,9 +520,9 @@ export class Coordinator {
     if (owner?.isHeard === true && owner.state !== 'left') this.#heldUntilMs.set(partition, this.#clock.nowMs + HOLD_MS)
   }
 
-  #noteDemotion(partition: Partition, to: Successor | undefined, nowMs: number): void {
+  #noteDemotion(partition: Partition, to: Successor | undefined): void {
     if (to !== undefined) {
-      if (!this.#moves.has(partition)) this.#moves.set(partition, { ...to, sinceMs: nowMs })
+      if (!this.#moves.has(partition)) this.#moves.set(partition, { ...to, sinceMs: this.#clock.nowMs })
       return
     }
     this.#counts.lost += 1
