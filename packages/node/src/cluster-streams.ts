@@ -64,6 +64,8 @@ export function callStreamPlan(subjects: Subjects, { replicas }: StreamLimits): 
     max_msgs_per_subject: CALLS_PER_ACTIVITY_MAX,
     discard_new_per_subject: true,
     max_bytes: CALL_BYTES_MAX,
+    // A call that is purged is never made, and its instance waits for it for ever.
+    deny_purge: true,
     duplicate_window: nanos(DUPLICATE_WINDOW_MS),
   }
 }

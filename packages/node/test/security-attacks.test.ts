@@ -219,10 +219,12 @@ describe('with a key of docker/production', () => {
     expect(await subscriptionVerdict(as('node-1'), '_INBOX.shop.>')).toBe('refused')
   })
 
-  it('not even a maintainer takes a single input out of the journal', async () => {
+  it('not even a maintainer takes a single input out of the journal, or the calls out of a queue', async () => {
     const backup = await server.raw('backup')
     const answer = await backup.request('$JS.API.STREAM.MSG.DELETE.carillon-log', '{"seq":1}', { timeout: 5000 })
     expect(answer.json()).toMatchObject({ error: { description: expect.stringContaining('delete not permitted') } })
+    const purged = await backup.request('$JS.API.STREAM.PURGE.carillon-task', undefined, { timeout: 5000 })
+    expect(purged.json()).toMatchObject({ error: { description: expect.stringContaining('purge not permitted') } })
     await backup.close()
   })
 
