@@ -1,6 +1,6 @@
 /**
- * Three nats-servers with the production configuration lose leaders, stand still and start again, while a producer signals and a node applies: both go on by
- * themselves, and nothing is lost, doubled or out of order.
+ * Three nats-servers with the production configuration lose leaders, stand still and start again, while a producer signals and two nodes apply: all go on by
+ * themselves, nothing is lost, doubled or out of order, and no partition moves because a leader of JetStream is gone.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,11 +10,13 @@ import { type Carillon, connect } from '@carillon/client'
 import { type CarillonNode, openNode } from '@carillon/node'
 import { defineWorkflow, implement, type } from '@carillon/runtime'
 import { silentLogger } from '@carillon/runtime/ports'
+import { type Partition, PARTITIONS_DEFAULT, Subjects } from '@carillon/runtime/protocol'
 import { jetstreamManager } from '@nats-io/jetstream'
 import { connect as connectNats } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 
 import type { NatsCluster, NatsMember } from '../src/nats-cluster.ts'
+import { placePartitions } from '../src/placement/index.ts'
 import { startTestNatsCluster } from '../src/testing/nats-cluster.ts'
 import { TestKeys } from './secured-server.ts'
 
@@ -86,7 +88,7 @@ describe('three servers with the configuration of docker/production', () => {
   let keys: TestKeys
   let cluster: NatsCluster
   let dir: string
-  let node: CarillonNode
+  const nodes: CarillonNode[] = []
   let shop: Carillon
   let producer: Producer
   let first: NatsMember
@@ -104,17 +106,22 @@ describe('three servers with the configuration of docker/production', () => {
     first = member
     dir = await mkdtemp(join(tmpdir(), 'carillon-server-faults-'))
     // Both begin at the first server, so it is known whose connection a fault breaks.
-    const as = (name: 'node-1' | 'shop') => {
+    const as = (name: 'node-1' | 'node-2' | 'shop') => {
       const { nats, ...rest } = keys.connection(name, cluster.servers)
       return { ...rest, nats: { ...nats, noRandomize: true } }
     }
-    node = await openNode({
-      ...as('node-1'),
-      dataDir: join(dir, 'node'),
-      replicas: 3,
-      workflows: { implementations: [count], activities: [] },
-      logger: silentLogger,
-    })
+    for (const name of ['node-1', 'node-2'] as const)
+      nodes.push(
+        await openNode({
+          ...as(name),
+          name,
+          dataDir: join(dir, name),
+          replicas: 3,
+          workflows: { implementations: [count], activities: [] },
+          logger: silentLogger,
+        }),
+      )
+    await Promise.all(nodes.map((node) => node.caughtUp))
     await cluster.ready()
     shop = await connect(as('shop'))
     producer = new Producer(shop)
@@ -123,7 +130,7 @@ describe('three servers with the configuration of docker/production', () => {
   afterAll(async () => {
     await producer?.stop().catch(() => undefined)
     await shop?.close()
-    await node?.close()
+    await Promise.all(nodes.map((node) => node.close()))
     await cluster?.close()
     await keys?.remove()
     await rm(dir, { recursive: true, force: true })
@@ -133,8 +140,28 @@ describe('three servers with the configuration of docker/production', () => {
   async function goesOn(): Promise<void> {
     const from = producer.total
     await vi.waitFor(() => expect(producer.total).toBeGreaterThan(from + 100), WAIT)
-    const accepted = producer.total
-    await vi.waitFor(() => expect(node.counts.applied).toBeGreaterThanOrEqual(accepted), WAIT)
+    for (const [i, accepted] of [...producer.accepted].entries())
+      await vi.waitFor(
+        async () => expect((await shop.workflow(Count, `i${i}`).query('state')).next).toBeGreaterThanOrEqual(accepted),
+        WAIT,
+      )
+  }
+
+  /** Who owns which partition, and since which epoch. */
+  async function owners(): Promise<readonly string[]> {
+    const { nats } = keys.connection('node-1', '')
+    const nc = await connectNats({ servers: [...cluster.servers], ...nats })
+    try {
+      const jsm = await jetstreamManager(nc, { checkAPI: false })
+      const subjects = new Subjects('carillon', PARTITIONS_DEFAULT)
+      const records = Array.from({ length: PARTITIONS_DEFAULT }, async (_, partition) => {
+        const query = { last_by_subj: subjects.owner(partition as Partition) }
+        return (await jsm.streams.getMessage(`KV_${subjects.clusterBucket}`, query))?.string() ?? ''
+      })
+      return await Promise.all(records)
+    } finally {
+      await nc.close()
+    }
   }
 
   it('keep every stream three times, the one of the bucket too', async () => {
@@ -148,18 +175,29 @@ describe('three servers with the configuration of docker/production', () => {
 
   it('go on when the leader of the journal steps down', async () => {
     await goesOn()
+    // The second node is given its part a few partitions at a time.
+    const members = ['node-1', 'node-2'].map((name) => ({ name, weight: 1 }))
+    const ideal = placePartitions({ partitions: PARTITIONS_DEFAULT, members, standbys: 1 }).map(({ owner }) => owner)
+    const before = await vi.waitFor(async () => {
+      const records = await owners()
+      expect(records.map((record) => (JSON.parse(record) as { readonly node: string }).node)).toEqual(ideal)
+      return records
+    }, WAIT)
     producer.takeGapMs()
     await cluster.stepDown(LOG)
     await goesOn()
     expect(producer.takeGapMs()).toBeLessThan(GAP_MS_MAX)
+    expect(await owners()).toEqual(before)
   })
 
   it('go on within ten seconds when the leader of the journal is killed', async () => {
+    const before = await owners()
     const killed = await cluster.killLeaderOf(LOG)
     await goesOn()
     expect(producer.takeGapMs()).toBeLessThan(GAP_MS_MAX)
     await killed.restart()
     await cluster.ready()
+    expect(await owners()).toEqual(before)
   }, 60_000)
 
   it('go on when one stands still that node and producer may be connected to, and takes part again later', async () => {
@@ -188,6 +226,6 @@ describe('three servers with the configuration of docker/production', () => {
         async () => expect(await shop.workflow(Count, `i${i}`).query('state')).toEqual({ next: accepted, wrong: [] }),
         WAIT,
       )
-    expect(node.counts.dead).toBe(0)
+    expect(nodes.map(({ counts }) => counts.dead)).toEqual([0, 0])
   })
 })
