@@ -58,6 +58,8 @@ export interface NodeOptions {
   /** For a cluster that does not exist yet; see `ClusterOptions`. */
   readonly partitions?: number | undefined
   readonly replicas?: number | undefined
+  /** Bytes of the journal, when it is made; a full one refuses inputs. Default: what the servers have. */
+  readonly journalBytesMax?: number | undefined
   readonly door?: Door | undefined
   /** What the NATS client takes: authentication, TLS, … */
   readonly nats?: Omit<NodeConnectionOptions, 'servers' | 'name'> | undefined
@@ -197,6 +199,7 @@ async function compose(
     namespace,
     partitions: options.partitions,
     replicas: options.replicas,
+    logBytesMax: options.journalBytesMax,
     door: options.door,
   })
   let fail: (error: unknown) => void = () => {}

@@ -104,7 +104,7 @@ describe('with a key of docker/production', () => {
     await shop.workflow(Order, 'a').start({ total: 1 })
     for (const name of ['node-1', 'shop', 'meters', 'pdf', 'on-call'] as const)
       connections.set(name, await server.raw(name))
-  })
+  }, 60_000)
 
   afterAll(async () => {
     await Promise.all([...connections.values()].map((nc) => nc.close()))

@@ -19,7 +19,7 @@ describe('a server with the TLS of docker/production', () => {
 
   beforeAll(async () => {
     server = await SecuredServer.start()
-  })
+  }, 60_000)
   afterAll(() => server?.stop())
 
   async function failure(

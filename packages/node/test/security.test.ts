@@ -35,7 +35,7 @@ describe('with the accounts of docker/production', () => {
     })
     shop = await connect(server.as('shop'))
     onCall = await connect(server.as('on-call'))
-  })
+  }, 60_000)
 
   afterAll(async () => {
     await shop?.close()

@@ -22,6 +22,7 @@ import { TestKeys } from './secured-server.ts'
 
 const LOG = 'carillon-log'
 const INSTANCES = 10
+const JOURNAL_BYTES_MAX = 1024 ** 3
 /** An election takes 4 to 9 s, and a connection to a server that stands still is noticed within 9 s. */
 const GAP_MS_MAX = 10_000
 const WAIT = { timeout: 40_000, interval: 50 }
@@ -117,6 +118,7 @@ describe('three servers with the configuration of docker/production', () => {
           name,
           dataDir: join(dir, name),
           replicas: 3,
+          journalBytesMax: JOURNAL_BYTES_MAX,
           workflows: { implementations: [count], activities: [] },
           logger: silentLogger,
         }),
@@ -170,6 +172,7 @@ describe('three servers with the configuration of docker/production', () => {
     const jsm = await jetstreamManager(nc, { checkAPI: false })
     for (const name of [LOG, 'carillon-dead', 'carillon-task', 'carillon-snap', 'KV_carillon-cluster'])
       expect([name, (await jsm.streams.info(name)).config.num_replicas]).toEqual([name, 3])
+    expect((await jsm.streams.info(LOG)).config.max_bytes).toBe(JOURNAL_BYTES_MAX)
     await nc.close()
   })
 

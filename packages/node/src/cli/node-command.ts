@@ -74,6 +74,14 @@ export function addNodeCommand(program: Command): void {
     )
     .addOption(
       new Option(
+        '--journal-bytes-max <size>',
+        'of a new cluster: a journal of this size refuses inputs; default: what the servers have',
+      )
+        .env('CARILLON_JOURNAL_BYTES_MAX')
+        .argParser(parseBytes),
+    )
+    .addOption(
+      new Option(
         '--keep-history <duration>',
         'trim the journal behind the snapshots, but keep what was stored less than this ago; default: keep everything. The same on every node',
       )

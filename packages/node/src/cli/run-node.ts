@@ -30,6 +30,7 @@ export interface NodeFlags extends ConnectionFlags {
   readonly build?: string
   readonly partitions?: number
   readonly replicas?: number
+  readonly journalBytesMax?: number
   readonly door?: Door
   /** Processes that apply partitions; default 1. */
   readonly engines?: number
@@ -209,6 +210,7 @@ function toNodeOptions(flags: NodeFlags, logger: Logger): Parameters<typeof open
     build: flags.build,
     partitions: flags.partitions,
     replicas: flags.replicas,
+    journalBytesMax: flags.journalBytesMax,
     door: flags.door,
     nats: toNatsOptions(flags),
     connectTimeoutMs: flags.connectTimeout,
