@@ -51,6 +51,11 @@ const TASKS = {
     run: program('bench/dist/capacity.js'),
   },
   'bench:plan': { prepare: ['install', 'build'], deadlineMs: NEVER_MS, run: program('bench/dist/plan.js') },
+  'bench:snapshots': {
+    prepare: ['install', 'nats-server', 'build'],
+    deadlineMs: NEVER_MS,
+    run: program('bench/dist/snapshots.js'),
+  },
   'bench:ring': { prepare: ['install', 'build'], deadlineMs: NEVER_MS, run: program('bench/dist/ring.js') },
   proof: {
     prepare: ['install', 'nats-server', 'build'],

@@ -128,6 +128,11 @@ export class CarillonNode {
     return this.#parts.host.remote.checkpoints
   }
 
+  /** Saves what it owns now, without waiting for the next round. */
+  saveCheckpoints(): Promise<void> {
+    return this.#parts.host.remote.saveNow()
+  }
+
   /** Messages of the journal that this node has trimmed since it started. */
   get trimmed(): number {
     return this.#parts.host.remote.trimmed
