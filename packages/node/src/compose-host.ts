@@ -132,7 +132,7 @@ export async function composeHost(options: HostOptions): Promise<ComposedHost> {
     ...(limits === undefined ? {} : { limits }),
     ...(reach === undefined ? {} : { reach }),
   })
-  remote.start(() => engine.hosted())
+  remote.start(engine)
   return {
     engine,
     log,

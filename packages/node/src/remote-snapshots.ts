@@ -10,6 +10,7 @@ import {
   type CheckpointStatus,
   checkEvery,
   CodecStore,
+  type Engine,
   type HostedPartition,
   JournalTrim,
   type KeptHistory,
@@ -44,6 +45,9 @@ export interface RemoteSnapshotsOptions {
   readonly logger: Logger
 }
 
+/** What is asked of the engine. */
+type SavedEngine = Pick<Engine, 'hosted' | 'savePositions'>
+
 /** Partitions that are looked at, or restored, at the same time. */
 const AT_ONCE = 16
 
@@ -54,7 +58,7 @@ export class RemoteSnapshots {
   readonly #checkpointer: Checkpointer
   readonly #trim: JournalTrim | undefined
   readonly #stop = new AbortController()
-  #hosted: () => readonly HostedPartition[] = () => []
+  #engine: SavedEngine | undefined
 
   /** @throws CONFIG_INVALID when the pace is none. */
   constructor({
@@ -83,7 +87,8 @@ export class RemoteSnapshots {
       identity,
       writer: name,
       pace: paced,
-      hosted: () => this.#hosted().map(({ partition, role }) => ({ partition, isOwner: role === 'owner' })),
+      savePositions: async () => this.#engine?.savePositions(),
+      hosted: () => this.#hosted.map(({ partition, role }) => ({ partition, isOwner: role === 'owner' })),
     })
     if (history === undefined) return
     this.#trim = new JournalTrim({
@@ -92,7 +97,7 @@ export class RemoteSnapshots {
       journal: new JetStreamStoredJournal(nc, subjects),
       partitions: subjects.partitions,
       keep: history,
-      isJanitor: () => this.#hosted().some(({ partition, role }) => partition === 0 && role === 'owner'),
+      isJanitor: () => this.#hosted.some(({ partition, role }) => partition === 0 && role === 'owner'),
     })
   }
 
@@ -107,11 +112,15 @@ export class RemoteSnapshots {
     await restoreWhereNeeded(this.#restore, partition, bounds)
   }
 
-  /** Saves from now on what `hosted` says that this host owns. */
-  start(hosted: () => readonly HostedPartition[]): void {
-    this.#hosted = hosted
+  /** Saves from now on what the engine owns. */
+  start(engine: SavedEngine): void {
+    this.#engine = engine
     this.#checkpointer.start()
     this.#trim?.start()
+  }
+
+  get #hosted(): readonly HostedPartition[] {
+    return this.#engine?.hosted() ?? []
   }
 
   get status(): readonly CheckpointStatus[] {

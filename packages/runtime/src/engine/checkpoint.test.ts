@@ -584,6 +584,7 @@ describe('the checkpointer', () => {
         everyMs: 1000,
         settleMs: 5000,
       },
+      savePositions: () => Promise.resolve(),
       hosted: () => [
         { partition: P, isOwner: true },
         { partition: OTHER, isOwner: false },

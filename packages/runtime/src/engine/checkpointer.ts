@@ -20,6 +20,8 @@ import {
 export interface CheckpointerOptions extends Omit<CheckpointContext, 'isOwner'> {
   /** The partitions whose rows this store holds and keeps up to date, as of now. */
   readonly hosted: () => readonly { readonly partition: Partition; readonly isOwner: boolean }[]
+  /** Brings the positions of idle partitions into the store: else they would hold back what may be trimmed. */
+  readonly savePositions: () => Promise<void>
 }
 
 /** What this node has saved of a partition that it owns. */
@@ -104,6 +106,7 @@ export class Checkpointer {
   }
 
   async #round(): Promise<void> {
+    await this.#options.savePositions()
     for (const { partition, isOwner } of this.#options.hosted()) {
       if (this.#isClosed) return
       try {

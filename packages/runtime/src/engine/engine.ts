@@ -703,6 +703,12 @@ export class Engine {
     if (this.#partitions.some((partition) => partition.isDirty)) this.#planCommit()
   }
 
+  /** Resolves when the positions of all partitions are in the store, those of idle ones too. */
+  async savePositions(): Promise<void> {
+    this.#positionsSavedMs = -Infinity
+    await this.#commitNow()
+  }
+
   /** Resolves when what the partition has applied by now is in the store. */
   async #save(partition: Partition): Promise<void> {
     while (this.#committing !== undefined) await this.#committing

@@ -17,7 +17,7 @@ import {
   type TurnWatchOptions,
 } from '../engine/index.ts'
 import { CarillonError } from '../errors.ts'
-import type { AppendOptions, Bus, Clock, Controls, InputLog, Logger, LogReader } from '../ports/index.ts'
+import type { AppendOptions, Bus, Clock, Controls, InputLog, Logger, LogReader, Snapshots } from '../ports/index.ts'
 import {
   decodeMessage,
   encodeToken,
@@ -39,6 +39,7 @@ import { MemoryControls } from './memory-controls.ts'
 import { MemoryLog, type MemoryLogOptions } from './memory-log.ts'
 import { MemoryDisk, MemoryStore, type MemoryStoreOptions } from './memory-store.ts'
 import { VirtualClock } from './virtual-clock.ts'
+import { snapshotsOf, type WorldSnapshots } from './world-snapshots.ts'
 
 export interface WorldOptions {
   readonly partitions?: number
@@ -68,6 +69,8 @@ export interface LifeOptions {
   readonly codecs?: PayloadCodecs | null
   readonly interceptors?: Interceptors | undefined
   readonly watch?: TurnWatchOptions | undefined
+  /** Where partitions are saved by `save`, and restored from; default: nowhere. Not with codecs. */
+  readonly snapshots?: Snapshots | undefined
 }
 
 export interface SendOptions {
@@ -93,6 +96,7 @@ interface Life {
   readonly served: (() => Promise<void>)[]
   readonly store: MemoryStore
   readonly engine: Engine
+  readonly snapshots: WorldSnapshots | undefined
 }
 
 /** Rounds of the host's event loop that a condition may take. */
@@ -180,6 +184,7 @@ export class EngineWorld {
     codecs: given = this.codecs,
     interceptors,
     watch,
+    snapshots,
   }: LifeOptions): Promise<void> {
     const codecs = given ?? undefined
     const store = new MemoryStore({ disk: this.disk, ...(gate === undefined ? {} : { gate }) })
@@ -187,6 +192,9 @@ export class EngineWorld {
     this.failures.length = 0
     const own: { life?: Life } = {}
     const ports = this.#portsOf(own)
+    const { identity } = this.log
+    const engineOf = (): Engine | undefined => (own.life?.isOver === true ? undefined : own.life?.engine)
+    const remote = snapshots && snapshotsOf({ snapshots, store, ports, identity, engine: engineOf })
     const engine = new Engine({
       subjects: this.subjects,
       partitions: partitions ?? Array.from({ length: this.subjects.partitions }, (_, number) => number as Partition),
@@ -195,7 +203,8 @@ export class EngineWorld {
       codecs,
       interceptors,
       watch,
-      store: codecs === undefined ? store : new CodecStore(store, codecs),
+      store: remote?.store ?? (codecs === undefined ? store : new CodecStore(store, codecs)),
+      ...(remote === undefined ? {} : { restore: remote.restore }),
       ...ports,
       onFailed: (error) => {
         if (!life.isOver) this.failures.push(error)
@@ -206,10 +215,15 @@ export class EngineWorld {
       ...(announces === undefined ? {} : { announces }),
       ...(node === undefined ? {} : { node }),
     })
-    const life: Life = { isOver: false, readers: [], served: [], store, engine }
+    const life: Life = { isOver: false, readers: [], served: [], store, engine, snapshots: remote }
     own.life = life
     this.#life = life
     await engine.start()
+  }
+
+  /** Saves the partitions that the engine owns in the snapshots that it was started with. */
+  async save(): Promise<void> {
+    await this.#current().snapshots?.save()
   }
 
   /** Ends the engine as a planned stop does. */
