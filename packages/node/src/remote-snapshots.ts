@@ -14,6 +14,7 @@ import {
   type HostedPartition,
   JournalTrim,
   type KeptHistory,
+  Mutex,
   noFailpoints,
   type ReachFailpoint,
   type RestoreContext,
@@ -48,8 +49,9 @@ export interface RemoteSnapshotsOptions {
 /** What is asked of the engine. */
 type SavedEngine = Pick<Engine, 'hosted' | 'savePositions'>
 
-/** Partitions that are looked at, or restored, at the same time. */
-const AT_ONCE = 16
+/** Partitions that are looked at, and such that are restored, at the same time. */
+const AT_ONCE = 64
+const RESTORES_AT_ONCE = 4
 
 export class RemoteSnapshots {
   /** What the engine is to use. */
@@ -59,6 +61,8 @@ export class RemoteSnapshots {
   readonly #trim: JournalTrim | undefined
   readonly #stop = new AbortController()
   #engine: SavedEngine | undefined
+  readonly #lanes = Array.from({ length: RESTORES_AT_ONCE }, () => new Mutex())
+  #restores = 0
 
   /** @throws CONFIG_INVALID when the pace is none. */
   constructor({
@@ -79,7 +83,7 @@ export class RemoteSnapshots {
     this.store = codecs === undefined ? tracked : new CodecStore(tracked, codecs)
     const decoded = codecs === undefined ? store : new CodecStore(store, codecs)
     const common = { store, snapshots, clock: systemClock, logger, reach: reach ?? noFailpoints }
-    this.#restore = { ...common, decoded, log }
+    this.#restore = { ...common, decoded, log, inTurn: (task) => this.#lane().run(task) }
     const paced = { ...CHECKPOINT_PACE, ...pace }
     checkEvery(paced.everyMs)
     this.#checkpointer = new Checkpointer({
@@ -117,6 +121,10 @@ export class RemoteSnapshots {
     this.#engine = engine
     this.#checkpointer.start()
     this.#trim?.start()
+  }
+
+  #lane(): Mutex {
+    return this.#lanes[this.#restores++ % RESTORES_AT_ONCE] as Mutex
   }
 
   get #hosted(): readonly HostedPartition[] {

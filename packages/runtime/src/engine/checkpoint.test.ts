@@ -318,6 +318,20 @@ describe('law 7', () => {
     expect(snapshots.partNames).toEqual([])
   })
 
+  it('gives up in the middle when the partition is not its own any more, and leaves nothing behind', async () => {
+    await node.commit(20, ...instance('a.1', 1, 20 * PART_BYTES_MAX))
+    let looks = 0
+    let parts = 0
+    const gated = new MemorySnapshotsGate()
+    snapshots = gated.snapshots
+    gated.before = (what) => void (parts += what === 'part' ? 1 : 0)
+    expect(await save(node, { isOwner: () => ++looks < 5 })).toMatchObject({ kind: 'lost' })
+    expect(parts).toBeGreaterThan(0)
+    expect(parts).toBeLessThan(10)
+    expect(snapshots.partNames).toEqual([])
+    expect(await readHead(snapshots, P)).toBeUndefined()
+  })
+
   it('a snapshot of another journal is neither continued nor replaced', async () => {
     await node.commit(20, ...instance('a.1', 1))
     await save(node)

@@ -143,19 +143,26 @@ async function save(
   head: KnownHead | undefined,
 ): Promise<CheckpointResult> {
   const { snapshots, clock, identity, writer, isOwner, reach } = context
+  const atMs = Math.floor(clock.nowMs())
   const isWhole = head === undefined || beginsAnew(head.checkpoint, changes)
   const rows = isWhole ? captureAll(view, partition) : captureChanged(view, partition, changes.keys)
-  const { segment, firstPlace } = await putSegment(context, partition, rows, isWhole)
+  const { name, stored } = await putSegment(context, partition, rows, isWhole)
   reach('in-checkpoint')
-  const before = isWhole ? [] : head.checkpoint.segments
-  const segments = segment === undefined ? before : [...before, segment]
-  const checkpoint = { partition, identity, coveredSeq: position, atMs: clock.nowMs(), writer, segments }
-  const revision = isOwner(partition)
-    ? await snapshots.replaceHead(partition, encodeCheckpoint(checkpoint), head?.revision ?? 0)
-    : undefined
-  if (revision !== undefined) return { kind: 'saved', head: { revision, checkpoint }, segment, isWhole, firstPlace }
-  if (segment !== undefined) await snapshots.remove(partition, segment.name)
+  const revision = stored && isOwner(partition) ? await replaceHead(stored.segment) : undefined
+  if (stored !== undefined && revision !== undefined)
+    return { kind: 'saved', head: { revision, checkpoint: checkpointOf(stored.segment) }, isWhole, ...stored }
+  await snapshots.remove(partition, name)
   return { kind: 'lost' }
+
+  function replaceHead(segment: Segment | undefined): Promise<number | undefined> {
+    return snapshots.replaceHead(partition, encodeCheckpoint(checkpointOf(segment)), head?.revision ?? 0)
+  }
+
+  function checkpointOf(segment: Segment | undefined): Checkpoint {
+    const before = isWhole ? [] : (head?.checkpoint.segments ?? [])
+    const segments = segment === undefined ? before : [...before, segment]
+    return { partition, identity, coveredSeq: position, atMs, writer, segments }
+  }
 }
 
 /** Invariant 3; and when what was written anew in part comes to as much as all. */
@@ -171,13 +178,19 @@ function beginsAnew({ coveredSeq, segments }: Checkpoint, { sinceSeq, keys }: Ch
 /** Of a small partition that has mostly changed, not every checkpoint is a whole one. */
 const REPLACED_MIN = 1000
 
-/** Undefined where there is no row. */
+interface StoredSegment {
+  /** Undefined where there is no row. */
+  readonly segment: Segment | undefined
+  readonly firstPlace: number
+}
+
+/** `stored` is undefined when the partition is not ours any more: whoever hands it over does not wait for the rest. */
 async function putSegment(
-  { snapshots, clock, pace }: CheckpointContext,
+  { snapshots, clock, pace, isOwner }: CheckpointContext,
   partition: Partition,
   rows: Captured,
   isWhole: boolean,
-): Promise<{ readonly segment: Segment | undefined; readonly firstPlace: number }> {
+): Promise<{ readonly name: string; readonly stored: StoredSegment | undefined }> {
   const name = randomUUID()
   const writer = new SegmentWriter(name)
   const pacer = new Pacer(pace, clock)
@@ -194,15 +207,20 @@ async function putSegment(
     if (frame !== undefined) {
       writer.add(frame)
       if (isWhole ? frame.kind === 'row' && frame.table === 'record' : frame.kind === 'replaced') instances += 1
-      for (const part of writer.takeFull()) await put(part)
+      for (const part of writer.takeFull()) {
+        if (!isOwner(partition)) return { name, stored: undefined }
+        await put(part)
+      }
     }
     const rest = pacer.row()
-    if (rest !== undefined) await rest
+    if (rest === undefined) continue
+    await rest
+    if (!isOwner(partition)) return { name, stored: undefined }
   }
   const last = writer.end()
   if (last !== undefined) await put(last)
   const { parts, bytes } = writer
-  return { segment: parts === 0 ? undefined : { name, parts, bytes, instances }, firstPlace }
+  return { name, stored: { segment: parts === 0 ? undefined : { name, parts, bytes, instances }, firstPlace } }
 }
 
 function readPosition(store: Pick<OrderedStore, 'get'>, partition: Partition): number {

@@ -80,7 +80,7 @@ export class Checkpointer {
 
   start(): void {
     const { everyMs } = this.#options.pace
-    this.#plan(everyMs * (FIRST_ROUND_SHARE + Math.random() * (1 - FIRST_ROUND_SHARE)))
+    this.#plan(Math.round(everyMs * (FIRST_ROUND_SHARE + Math.random() * (1 - FIRST_ROUND_SHARE))))
   }
 
   /** Resolves when nothing of it runs. A checkpoint under way is given up. */

@@ -54,6 +54,8 @@ export interface RestoreContext {
   readonly clock: Clock
   readonly logger: Logger
   readonly reach?: ReachFailpoint
+  /** Runs a restore when it is its turn: each takes memory, and the disk of all. */
+  readonly inTurn?: <T>(task: () => Promise<T>) => Promise<T>
 }
 
 /** An empty store is restored rather than built from the journal when the snapshot covers so many inputs: folding them takes longer by then. */
@@ -139,7 +141,8 @@ async function tryRestore(context: RestoreContext, head: Checkpoint, { firstSeq 
   const { partition } = head
   const beganMs = performance.now()
   try {
-    const { instances, rows } = await restorePartition(context, head)
+    const { inTurn = (task) => task() } = context
+    const { instances, rows } = await inTurn(() => restorePartition(context, head))
     const tookMs = Math.round(performance.now() - beganMs)
     logger.info({ partition, coveredSeq: head.coveredSeq, instances, rows, tookMs }, 'a partition was restored')
     return true
