@@ -22,6 +22,8 @@ export interface NodeOrders {
   readonly bug: PlantedBug | undefined
 }
 
+const CHECKPOINT_EVERY_MS = 300
+
 // Written with writeSync: a line that was logged is out, whatever ends the process.
 const line =
   (level: string) =>
@@ -55,6 +57,8 @@ async function run({
     limits,
     logger,
     workflows: { implementations, activities: activitiesOf(sinkFile) },
+    // So often that kills come in the middle of one.
+    checkpoints: { everyMs: CHECKPOINT_EVERY_MS },
     reach(point) {
       if (point !== failpoint?.point || ++reached !== failpoint.count) return
       say(`failpoint ${point}`)
