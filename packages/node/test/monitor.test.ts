@@ -20,7 +20,8 @@ afterAll(async () => {
 })
 
 function startNode(name: string, monitor = '0'): CliProcess {
-  return startNodeProcess({ servers: server.url, folder, data: name, args: ['--monitor', monitor, '--name', name] })
+  const args = ['--monitor', monitor, '--name', name, '--checkpoint-every', '200ms']
+  return startNodeProcess({ servers: server.url, folder, data: name, args })
 }
 
 /** Where the node says that it answers. */
@@ -73,12 +74,22 @@ describe('the monitor of a node', () => {
       )
     }, 'the second node hosts all partitions')
 
+    const partition = 'carillon_checkpoint_covered_seq{partition="0"}'
+    // It may have moved to the other one by now.
+    const metrics = async (): Promise<string> =>
+      (await Promise.all([firstUrl, secondUrl].map((url) => get(`${url}/metrics`)))).map((one) => one.body).join('\n')
+    await until(async () => valueOf(await metrics(), partition) >= 3, 'the partition is saved')
+    const saved = await metrics()
+    expect(valueOf(saved, 'carillon_checkpoint_age_seconds{partition="0"}')).toBeLessThan(60)
+    expect(valueOf(saved, 'carillon_checkpoint_bytes_total')).toBeGreaterThan(0)
+    expect(valueOf(saved, 'carillon_journal_trimmed_total')).toBe(0)
+
     first.signal('SIGKILL')
     await until(
       async () => valueOf((await get(`${secondUrl}/metrics`)).body, 'carillon_partitions{role="owner"}') === 64,
       'the second node owns all partitions',
     )
-  })
+  }, 60_000)
 
   it('answers only what it knows, to GET only', async () => {
     const node = startNode('third')
