@@ -110,7 +110,7 @@ describe('a kill', () => {
     await savedThrough('half', await lastSeqOf('half'))
     expect((await first.stop()).code).toBe(0)
     await loseDiskAndJournal('half')
-    expect(await startNode('half', 'in-restore').exited).toBe(KILLED)
+    expect(await startNode('half', 'in-restore:1').exited).toBe(KILLED)
     await startNode('half').says('the node is ready')
     expect(await totalsOf('half')).toEqual([2, 2, 2, 2])
   }, 60_000)

@@ -89,6 +89,12 @@ afterEach(async () => {
 })
 
 async function start(options: Partial<NodeOptions> = {}): Promise<void> {
+  await open(options)
+  await node?.caughtUp
+}
+
+/** Without waiting until it has taken its part. */
+async function open(options: Partial<NodeOptions>): Promise<void> {
   node = await openNode({
     servers: server.url,
     dataDir: join(folder, 'data'),
@@ -98,7 +104,6 @@ async function start(options: Partial<NodeOptions> = {}): Promise<void> {
     checkpoints: { everyMs: 100, restMs: 0, settleMs: 0 },
     ...options,
   })
-  await node.caughtUp
 }
 
 async function stopWithoutDisk(): Promise<void> {
@@ -188,9 +193,19 @@ describe('a node without its disk', () => {
     await carillon.workflow(Keeper, 'keeper-1').signal('add', 1)
     await trimTo(covered + 1)
     await rm(join(folder, 'data'), { recursive: true })
-    await expect(start()).rejects.toMatchObject({ code: 'JOURNAL_BEHIND' })
-    // With the data as they are it stops as well, and again.
-    await expect(start()).rejects.toMatchObject({ code: 'JOURNAL_BEHIND' })
+    // The node says so of each partition, again and again, and serves none.
+    const stopped = new Map<unknown, number>()
+    const warn = (fields: object): void => {
+      const { partition, code } = fields as { partition?: unknown; code?: unknown }
+      if (code === 'JOURNAL_BEHIND') stopped.set(partition, (stopped.get(partition) ?? 0) + 1)
+    }
+    await open({ logger: { ...silentLogger, warn } })
+    await vi.waitUntil(() => stopped.size === 4 && [...stopped.values()].every((times) => times > 1), WAIT)
+    expect(node).toMatchObject({ counts: { applied: 0 } })
+    const asked = carillon.workflow(Keeper, 'keeper-1').query('seen', undefined, { timeoutMs: 300 })
+    await expect(asked).rejects.toMatchObject({
+      code: expect.stringMatching(/^(NO_NODE|TIMEOUT|NOT_OWNER)$/u) as string,
+    })
   }, 60_000)
 })
 
