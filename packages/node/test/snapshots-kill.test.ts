@@ -99,7 +99,7 @@ describe('a kill', () => {
     await loseDiskAndJournal('torn')
     await startNode('torn').says('the node is ready')
     expect(await totalsOf('torn')).toEqual(totals)
-  }, 60_000)
+  }, 120_000)
 
   it('within a restore leaves a half that nobody takes for whole, and the next node restores again', async () => {
     const first = startNode('half')
@@ -113,5 +113,5 @@ describe('a kill', () => {
     expect(await startNode('half', 'in-restore:1').exited).toBe(KILLED)
     await startNode('half').says('the node is ready')
     expect(await totalsOf('half')).toEqual([2, 2, 2, 2])
-  }, 60_000)
+  }, 120_000)
 })
