@@ -22,6 +22,8 @@ export interface NodeHost extends PartitionHost {
   /** Instances in memory. */
   readonly residents: number
   readonly remote: RemoteStatus
+  /** Saves the partitions that it owns, without waiting for the next round; undefined where the engines are processes of their own. */
+  readonly saveNow?: () => Promise<void>
   /** Begins to apply. Throws as `Engine.start`. */
   start(): Promise<void>
   /** Finishes what runs, commits, and closes the data; not the connection that it was given. */
@@ -51,6 +53,7 @@ export const openLocalHost: OpenHost = async (options) => {
     get remote() {
       return remoteStatusOf(host)
     },
+    saveNow: () => host.remote.saveNow(),
     start: () => engine.start(),
     close: () => host.close(),
     hosted: () => engine.hosted(),

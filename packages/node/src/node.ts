@@ -128,9 +128,9 @@ export class CarillonNode {
     return this.#parts.host.remote.checkpoints
   }
 
-  /** Saves what it owns now, without waiting for the next round. */
-  saveCheckpoints(): Promise<void> {
-    return this.#parts.host.remote.saveNow()
+  /** Saves what it owns now, without waiting for the next round. Engines in processes of their own keep their rounds: for those it does nothing. */
+  async saveCheckpoints(): Promise<void> {
+    await this.#parts.host.saveNow?.()
   }
 
   /** Messages of the journal that this node has trimmed since it started. */
