@@ -11,6 +11,8 @@ export const FILES = {
   sink: 'sink.jsonl',
   /** `Look`s at instances, in the order in which they were answered. */
   looks: 'looks.jsonl',
+  /** `Owning`: what each node owns, whenever that changes. */
+  owners: 'owners.jsonl',
 } as const
 
 /** Written before the first attempt to send. */
@@ -81,4 +83,12 @@ export interface Look {
   readonly minSeq: number
   /** Which reader: what one reader sees of an instance never goes backwards. */
   readonly reader: string
+}
+
+/** What a node says that it owns. */
+export interface Owning {
+  readonly node: string
+  readonly incarnation: string
+  /** Partitions, each with the epoch of its ownership. */
+  readonly owned: readonly (readonly [partition: number, epoch: number])[]
 }

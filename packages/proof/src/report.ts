@@ -16,6 +16,7 @@ const CHECKS = [
   'timer',
   'bank',
   'journal',
+  'ownership',
 ]
 const MET = ['applied', 'duplicates', 'results', 'fired', 'cancelled', 'queued', 'bugs']
 

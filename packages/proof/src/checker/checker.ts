@@ -16,6 +16,7 @@ import { EffectCheck } from './effect-check.ts'
 import { type Finding, Findings } from './findings.ts'
 import { LetterCheck } from './letter-check.ts'
 import { LookCheck } from './look-check.ts'
+import { OwnerCheck } from './owner-check.ts'
 import { SenderOrder } from './sender-order.ts'
 import { Tail } from './tail.ts'
 
@@ -55,6 +56,7 @@ export class Checker {
   readonly #letters: LetterCheck
   readonly #effects: EffectCheck
   readonly #looks: LookCheck
+  readonly #owners: OwnerCheck
   readonly #order = new SenderOrder(this.#findings)
   readonly #calm: CalmCheck
   #unjudged: FoldInput[] = []
@@ -72,6 +74,7 @@ export class Checker {
     this.#letters = new LetterCheck(join(folder, FILES.dead), this.#fold, this.#findings)
     this.#effects = new EffectCheck(join(folder, FILES.sink), this.#fold, this.#findings)
     this.#looks = new LookCheck(join(folder, FILES.looks), this.#fold, this.#findings)
+    this.#owners = new OwnerCheck(join(folder, FILES.owners), this.#findings)
     this.#calm = new CalmCheck(this.#fold, this.#findings)
   }
 
@@ -99,6 +102,7 @@ export class Checker {
     this.#letters.check(this.#messages, this.#sent)
     this.#effects.check()
     this.#looks.check(round)
+    this.#owners.check()
     this.#calm.end(this.#effects)
     this.#findings.counts.timer = this.#fold.counts.fired
     return {

@@ -14,6 +14,7 @@ export type CheckName =
   | 'timer'
   | 'bank'
   | 'journal'
+  | 'ownership'
   | 'progress'
   | 'process'
 

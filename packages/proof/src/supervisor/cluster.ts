@@ -16,6 +16,7 @@ import { CarillonProcess } from './carillon-process.ts'
 import { Child } from './child.ts'
 import { Looker } from './looker.ts'
 import { type NatsServers, openServers } from './nats-servers.ts'
+import { OwnerWatch } from './owner-watch.ts'
 import { Recorder } from './recorder.ts'
 import { holdsWithin } from './wait-until.ts'
 
@@ -35,11 +36,12 @@ const PARTITIONS = 32
 const PRODUCERS = 2
 const NODES = ['node-a', 'node-b', 'node-c']
 const OPEN_MS_MAX = 40_000
+const SPREAD_MS_MAX = 10_000
 /** The disk of a node that can be filled: what it holds is a few megabytes. */
 const SMALL_DISK_BYTES = 48 * 1024 * 1024
 /** Snapshots and trimming keep up with rounds of seconds. The recorder reads what is trimmed long before that. */
 const CHECKPOINT_EVERY = '1s'
-const KEEP_HISTORY = '4s'
+const KEEP_HISTORY_S = 4
 /** Repeats come long after it, too. */
 const DEDUPE_WINDOW_NS = 2_000_000_000
 
@@ -54,6 +56,7 @@ export class Cluster {
   readonly recorder: Recorder
   readonly looker: Looker
   readonly checker: Child
+  readonly owners: OwnerWatch
   readonly producers: readonly Child[]
   /** The node whose disk is small, where the system allows to make one. */
   readonly smallDisk: CarillonProcess | undefined
@@ -69,6 +72,7 @@ export class Cluster {
     this.recorder = parts.recorder
     this.looker = parts.looker
     this.checker = parts.checker
+    this.owners = parts.owners
     this.producers = parts.producers
     this.smallDisk = parts.smallDisk
     this.#nc = parts.nc
@@ -82,9 +86,10 @@ export class Cluster {
     const servers = await openServers(natsServer, folder, options.servers)
     const nc = await connect({ servers: servers.urls.split(','), maxReconnectAttempts: -1, reconnectTimeWait: 100 })
     const manager = await jetstreamManager(nc, { checkAPI: false, timeout: 3000 })
+    const owners = new OwnerWatch(nc, NAMESPACE, folder)
     const findings: Finding[] = []
     const make = (name: string, args: string[]): CarillonProcess => makeProcess(name, args, options, servers, findings)
-    const nodes = NODES.map((name) => make(name, nodeArgs(name, folder, options.servers)))
+    const nodes = NODES.map((name) => make(name, nodeArgs(name, options)))
     const worker = make('worker', ['worker', '--queue', RECEIPTS, '--activities', RECEIPTS_MODULE])
     const smallDisk = mountSmallDisk(dataDirOf(folder, NODES[2] ?? '')) ? nodes[2] : undefined
     // The first one makes the streams.
@@ -112,6 +117,7 @@ export class Cluster {
     const recorder = await Recorder.open(nc, NAMESPACE, folder)
     const looker = await Looker.open(servers.urls, NAMESPACE, folder, seed + 9)
     const parts = {
+      owners,
       patience,
       folder,
       findings,
@@ -126,6 +132,8 @@ export class Cluster {
       nc,
     }
     await producers[0]?.ask('begin')
+    // Partitions that move to nodes that have just come make work twice, as they may.
+    await holdsWithin(SPREAD_MS_MAX * patience, () => owners.count === nodes.length)
     return new Cluster(parts)
   }
 
@@ -149,6 +157,7 @@ export class Cluster {
     await this.checker.end()
     await this.recorder.close()
     await this.looker.close()
+    await this.owners.close()
     await this.#nc.close()
     await this.servers.close()
     if (this.smallDisk !== undefined) unmount(this.dataDir(this.smallDisk))
@@ -165,6 +174,7 @@ interface Parts {
   readonly recorder: Recorder
   readonly looker: Looker
   readonly checker: Child
+  readonly owners: OwnerWatch
   readonly producers: readonly Child[]
   readonly smallDisk: CarillonProcess | undefined
   readonly nc: NatsConnection
@@ -192,10 +202,10 @@ function makeProcess(
   })
 }
 
-function nodeArgs(name: string, folder: string, servers: 1 | 3): string[] {
+function nodeArgs(name: string, { folder, servers, patience }: ClusterOptions): string[] {
   const dataDir = dataDirOf(folder, name)
   const stored = ['--data-dir', dataDir, '--partitions', String(PARTITIONS), '--replicas', String(servers)]
-  const snapshots = ['--checkpoint-every', CHECKPOINT_EVERY, '--keep-history', KEEP_HISTORY]
+  const snapshots = ['--checkpoint-every', CHECKPOINT_EVERY, '--keep-history', `${KEEP_HISTORY_S * patience}s`]
   return ['node', '--supervised', '--workflows', WORKFLOWS, ...stored, ...snapshots]
 }
 

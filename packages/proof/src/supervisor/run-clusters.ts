@@ -193,6 +193,7 @@ class ClusterRun {
     const settledMs = Math.round(performance.now() - beganMs)
     this.#total.settleMs.push(settledMs)
     await recorder.catchUp().catch(() => 0)
+    await this.#cluster.owners.flush()
     this.#last = await checker.ask<CheckReport>('check', round)
     this.#take(round, fault)
     return settledMs
