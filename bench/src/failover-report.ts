@@ -1,6 +1,6 @@
 /** The figures of a failover bench: a table, and whether they are as good as they must be. */
 import { type LeaderRound, NODE_FAULTS, type NodeFault, type NodeRound } from './failover-rounds.ts'
-import { quantile } from './quantiles.ts'
+import { median, quantile } from './quantiles.ts'
 
 export interface FailoverFigures {
   readonly version: string
@@ -80,57 +80,44 @@ export function printFailover({ version, partitions, rounds, leaderRounds }: Fai
   console.log(
     `\nnats-server ${version}, three servers, R3; three nodes, ${partitions} partitions; all on this machine\n`,
   )
-  if (rounds.length > 0)
-    printRows(
-      NODE_FAULTS.flatMap((kind) => nodeRow(kind, rounds)),
-      NODE_HEAD,
-    )
+  const kinds = NODE_FAULTS.map((kind) => ({ kind, own: rounds.filter((round) => round.kind === kind) }))
+  const measured = kinds.filter(({ own }) => own.length > 0)
+  const cells = NODE_ROWS.map(([what, cell]) => [what].concat(measured.map(({ own }) => cell(own))))
+  if (measured.length > 0) printRows(cells, ['a node is', ...measured.map(({ kind }) => kind)])
   if (leaderRounds.length > 0) printRows([leaderRow(leaderRounds)], LEADER_HEAD)
 }
 
-const NODE_HEAD = [
-  'node',
-  'rounds',
-  'instances',
-  'fault to applied: p50',
-  'p99',
-  'max',
-  'of that, to a new owner: p50',
-  'p99',
-  'sent to applied, longest: p50',
-  'p99',
-  'no fault: p50',
-  'p99',
-  'longest gap between acks: p50',
-  'max',
-  'no fault: p50',
-  'max',
-  'ratio',
+type Rounds = readonly NodeRound[]
+
+const NODE_ROWS: readonly (readonly [string, (rounds: Rounds) => string])[] = [
+  ['rounds; instances that were affected', (rounds) => `${rounds.length}; ${all(rounds, 'toApplied').length}`],
+  ['from the fault to the next applied signal: p50, p99, longest', (rounds) => three(all(rounds, 'toApplied'))],
+  ['of that, until another node owned the partition: p50, p99, longest', (rounds) => three(all(rounds, 'toOwner'))],
+  ['longest that a signal waited to be applied: p50, p99, longest', (rounds) => three(all(rounds, 'longestWait'))],
+  ['without a fault: p50, p99, longest', (rounds) => three(all(rounds, 'appliedBefore'))],
+  ['longest gap between acknowledgements: p50, longest', (rounds) => two(rounds.map(({ gapAfter }) => gapAfter))],
+  ['without a fault: p50, longest', (rounds) => two(rounds.map(({ gapBefore }) => gapBefore))],
+  ['ratio of the two p50', (rounds) => gapRatio(rounds).toFixed(2)],
+  ['from sent to acknowledged: p50, p99, longest', (rounds) => three(all(rounds, 'acceptAfter'))],
+  ['without a fault: p50, p99, longest', (rounds) => three(all(rounds, 'acceptBefore'))],
 ]
 
-function nodeRow(kind: NodeFault, all: readonly NodeRound[]): readonly (readonly string[])[] {
-  const rounds = all.filter((round) => round.kind === kind)
-  if (rounds.length === 0) return []
-  const of = (name: 'toApplied' | 'toOwner' | 'longestWait' | 'appliedBefore'): number[] =>
-    rounds.flatMap((round) => round[name])
-  const quantiles = (values: readonly number[], ...qs: readonly number[]): string[] =>
-    qs.map((q) => format(quantile(values, q)))
-  const gaps = rounds.map(({ gapAfter }) => gapAfter)
-  const normal = rounds.map(({ gapBefore }) => gapBefore)
-  return [
-    [
-      kind,
-      String(rounds.length),
-      String(of('toApplied').length),
-      ...quantiles(of('toApplied'), 0.5, 0.99, 1),
-      ...quantiles(of('toOwner'), 0.5, 0.99),
-      ...quantiles(of('longestWait'), 0.5, 0.99),
-      ...quantiles(of('appliedBefore'), 0.5, 0.99),
-      ...quantiles(gaps, 0.5, 1),
-      ...quantiles(normal, 0.5, 1),
-      (quantile(gaps, 0.5) / quantile(normal, 0.5)).toFixed(2),
-    ],
-  ]
+type Samples = 'toApplied' | 'toOwner' | 'longestWait' | 'appliedBefore' | 'acceptAfter' | 'acceptBefore'
+
+function all(rounds: Rounds, name: Samples): readonly number[] {
+  return rounds.flatMap((round) => round[name])
+}
+
+function gapRatio(rounds: Rounds): number {
+  return median(rounds.map(({ gapAfter }) => gapAfter)) / median(rounds.map(({ gapBefore }) => gapBefore))
+}
+
+function three(values: readonly number[]): string {
+  return [0.5, 0.99, 1].map((q) => format(quantile(values, q))).join(', ')
+}
+
+function two(values: readonly number[]): string {
+  return [0.5, 1].map((q) => format(quantile(values, q))).join(', ')
 }
 
 const LEADER_HEAD = ['NATS leader killed', 'accepted again: p50', 'max', 'applied again: p50', 'max', 'owners changed']
