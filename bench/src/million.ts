@@ -40,8 +40,6 @@ const LOOK_EVERY_MS = 50
 /** Queries at once. */
 const READS = 50
 
-process.exitCode = await main()
-
 async function main(): Promise<number> {
   const dir = await mkdtemp(join(tmpdir(), 'carillon-million-'))
   try {
@@ -221,3 +219,5 @@ function idOf(i: number): string {
 function tell(text: string): void {
   console.error(text)
 }
+
+process.exitCode = await main()

@@ -5,10 +5,12 @@ import { join } from 'node:path'
 
 const BLOCK_BYTES = 512
 
-/** Resident memory of a process; not a number where there is no /proc. */
+/** Resident memory of a process and of those that it has started; not a number where there is no /proc. */
 export function residentBytes(pid: number): number {
   try {
-    return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
+    const own = Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter((word) => word !== '')
+    return children.reduce((sum, child) => sum + residentBytes(Number(child)), own)
   } catch {
     return Number.NaN
   }
