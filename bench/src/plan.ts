@@ -9,16 +9,16 @@ import { parseArgs } from 'node:util'
 /** Costs, each measured on the machine that docs/scale.md names. */
 const COSTS = {
   /** Signals a second that one log stream with three replicas takes. */
-  'stream-rate': '25000',
+  'stream-rate': '40000',
   /** CPU microseconds of one signal: at the stream's leader, at each of two followers. */
-  'leader-micros': '10',
-  'follower-micros': '7',
+  'leader-micros': '8',
+  'follower-micros': '5',
   /** At the node that owns the instance; a standby does the same once more. */
   'apply-micros': '13',
   /** At every thread that reads the stream, for what is not its own. */
   'foreign-micros': '2',
   /** Of one signal: as a message, on the disk of each server, on the wire with its protocol. */
-  'disk-bytes': '270',
+  'disk-bytes': '240',
   'wire-bytes': '250',
   /** Of one instance on the disk of a node, with its state and known ids. */
   'record-bytes': '275',

@@ -9,7 +9,9 @@ const BLOCK_BYTES = 512
 export function residentBytes(pid: number): number {
   try {
     const own = Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter((word) => word !== '')
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+      .split(' ')
+      .filter((word) => word !== '')
     return children.reduce((sum, child) => sum + residentBytes(Number(child)), own)
   } catch {
     return Number.NaN
