@@ -37,6 +37,9 @@ const { values } = parseArgs({
   },
 })
 
+// So that what was mounted is unmounted; the other processes end with this one.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1))
+
 process.exitCode = await main()
 
 async function main(): Promise<number> {

@@ -86,6 +86,10 @@ export class CarillonProcess {
       env: { ...process.env, NODE_OPTIONS: '', ...env },
     })
     this.#child = child
+    // No orphan, however this process ends.
+    const end = (): void => void child.kill('SIGKILL')
+    process.once('exit', end)
+    child.once('close', () => process.off('exit', end))
     appendFileSync(logFile, `-- started as ${child.pid}\n`)
     createInterface({ input: child.stderr ?? process.stdin }).on('line', (text) => {
       appendFileSync(logFile, `${text}\n`)
