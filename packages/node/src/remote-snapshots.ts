@@ -21,6 +21,7 @@ import {
   restoreWhereNeeded,
   TrackedStore,
 } from '@carillon/runtime/engine'
+import { CarillonError } from '@carillon/runtime'
 import { type InputLog, type LogBounds, type Logger, type OrderedStore, systemClock } from '@carillon/runtime/ports'
 import type { Partition, PayloadCodecs, Subjects } from '@carillon/runtime/protocol'
 import type { NatsConnection } from '@nats-io/transport-node'
@@ -63,6 +64,7 @@ export class RemoteSnapshots {
   #engine: SavedEngine | undefined
   readonly #lanes = Array.from({ length: RESTORES_AT_ONCE }, () => new Mutex())
   #restores = 0
+  readonly #restoring = new Set<Promise<unknown>>()
 
   /** @throws CONFIG_INVALID when the pace is none. */
   constructor({
@@ -113,7 +115,13 @@ export class RemoteSnapshots {
 
   /** To be called before a partition is opened. Throws as `restoreWhereNeeded`. */
   async restore(partition: Partition, bounds: LogBounds): Promise<void> {
-    await restoreWhereNeeded(this.#restore, partition, bounds)
+    if (this.#stop.signal.aborted)
+      throw new CarillonError('CLOSING', `partition ${partition} is not restored: this node stops`)
+    const restoring = restoreWhereNeeded(this.#restore, partition, bounds).finally(() =>
+      this.#restoring.delete(restoring),
+    )
+    this.#restoring.add(restoring)
+    await restoring
   }
 
   /** Saves from now on what the engine owns. */
@@ -154,5 +162,6 @@ export class RemoteSnapshots {
     this.#stop.abort()
     await this.#trim?.close()
     await this.#checkpointer.close()
+    await Promise.allSettled(this.#restoring)
   }
 }

@@ -12,8 +12,8 @@ const EXPECTED: Readonly<Record<PlantedBug, RegExp>> = {
   // A digest covers the known ids; the state differs once one of them comes again.
   'known-ids-dropped': /the state of|the digest of/,
   'dedupe-by-the-server-only': /the state of/,
-  // Behind the end of the journal a node waits for an input that is there already.
-  'resume-off-by-one': /the state of|could not be looked at/,
+  // Behind the end of the journal a node waits for an input that is there already, or takes the journal for one that has lost it.
+  'resume-off-by-one': /the state of|could not be looked at|has lost messages/,
   'host-clock-in-turns': /the state of/,
 }
 

@@ -16,6 +16,8 @@ export interface CatchUpOptions {
   readonly log: InputLog
   /** Runs a task between the turns of others. */
   readonly between: (task: () => Promise<void>) => Promise<void>
+  /** Resolves when no partition is on the way to its owner: users wait for those, and for the ones that catch up nobody does. */
+  readonly giveWay: () => Promise<unknown>
   /** Applies messages to partitions that catch up, and sees to the commits. False when it ended before all were applied. */
   readonly apply: (messages: readonly LogMessage[]) => Promise<boolean>
   /** How far the main reader's messages have been applied. */
@@ -37,9 +39,12 @@ export class CatchUp {
   #reader: LogReader | undefined
   #isWorking = false
   #isClosed = false
+  readonly #closed: Promise<void>
+  #reportClosed: () => void = () => {}
 
   constructor(options: CatchUpOptions) {
     this.#options = options
+    this.#closed = new Promise((resolve) => (this.#reportClosed = resolve))
   }
 
   /** Resolves when the partition is attached; rejects when the journal cannot be read for it. */
@@ -65,6 +70,7 @@ export class CatchUp {
   /** Resolves when nothing is read any more. Those that wait are given up. */
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#reportClosed()
     for (const { resolve } of [...this.#waiting.splice(0), ...this.#group.splice(0)]) resolve()
     await this.#reader?.close()
   }
@@ -86,7 +92,7 @@ export class CatchUp {
   }
 
   async #catchUp(): Promise<void> {
-    const { log, between, apply, mainSeq, extend } = this.#options
+    const { log, between, giveWay, apply, mainSeq, extend } = this.#options
     const extendedSeq = extend()
     const attach = (throughSeq: number): boolean => {
       if (throughSeq < Math.max(mainSeq(), extendedSeq)) return this.#group.length === 0
@@ -101,8 +107,9 @@ export class CatchUp {
     await between(async () => void (isDone = attach(fromSeq - 1)))
     if (isDone || this.#isClosed) return
     await new Promise<void>((resolve, reject) => {
-      const onMessages = (messages: readonly LogMessage[], throughSeq: number): Promise<void> =>
-        between(async () => {
+      const onMessages = async (messages: readonly LogMessage[], throughSeq: number): Promise<void> => {
+        await Promise.race([giveWay(), this.#closed])
+        await between(async () => {
           if (isDone) return
           if (!(await apply(messages))) return
           for (const { hosted } of this.#group) {
@@ -113,6 +120,7 @@ export class CatchUp {
           isDone = true
           resolve()
         })
+      }
       this.#reader = log.read({
         partitions: this.#group.map(({ hosted }) => hosted.number),
         fromSeq,

@@ -282,6 +282,7 @@ export class Engine {
     this.#catchUp = new CatchUp({
       log: options.log,
       between: (task) => this.#turns.run(task),
+      giveWay: () => Promise.allSettled([...this.#hosted.values()].map(async ({ promoted }) => promoted)),
       apply: (messages) => this.#applyCatchUp(messages),
       mainSeq: () => this.#readSeq,
       extend: () => this.#reader?.setPartitions([...this.#hosted.keys()]) ?? this.#readSeq,
@@ -350,7 +351,8 @@ export class Engine {
       partition: number,
       role,
       appliedSeq: isAttached ? this.#readSeq : caughtUpSeq,
-      effectsDoneSeq: role === 'owner' ? partition.effectsDoneSeq : 0,
+      // Behind the end, the store may be closed.
+      effectsDoneSeq: role === 'owner' && this.#phase === 'running' ? partition.effectsDoneSeq : 0,
     }))
   }
 
@@ -443,7 +445,7 @@ export class Engine {
   /** What the owner of a partition said of its effects: see `HostedPartition`. */
   effectsDone(partition: PartitionNumber, seq: number): void {
     const hosted = this.#hosted.get(partition)
-    if (hosted === undefined || hosted.role === 'owner') return
+    if (hosted === undefined || hosted.role === 'owner' || this.#phase !== 'running') return
     hosted.partition.forgetEffects(seq)
     this.#planCommit()
   }
@@ -453,6 +455,8 @@ export class Engine {
     await restore?.(number, await log.bounds())
     // What was restored may reach further than the journal did before.
     const bounds = await log.bounds()
+    if (this.#phase !== 'running')
+      throw new CarillonError('CLOSING', `partition ${number} is not followed: this engine stops`)
     const hosted = this.#host(number, 'catching-up')
     try {
       checkJournal(store, bounds, [hosted.partition.position])
@@ -517,6 +521,7 @@ export class Engine {
     this.#unwatchControls()
     await this.#reader?.close()
     await this.#catchUp.close()
+    await Promise.allSettled([...this.#following.values(), ...this.#leaving.values()])
     await Promise.all([
       ...[...this.#hosted.values()].map(async ({ stopServing }) => stopServing?.()),
       this.#replicas.close(),

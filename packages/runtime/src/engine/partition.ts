@@ -123,6 +123,8 @@ export class Partition {
   /** Of what was pending when it was here, it is not known which input brought it. */
   #openedSeq: number
   #effectsDoneSeq = 0
+  /** The store may show other effects than when they were looked at. */
+  #areEffectsNew = true
   /** While muted: sends and dead letters of earlier inputs than the one that brought them, with its sequence. */
   readonly #lateEffects = new Map<string, number>()
   /** How far the rows of effects have been looked through for those that are done. */
@@ -206,7 +208,9 @@ export class Partition {
 
   /** Every send and dead letter of inputs up to here is stored, and none of earlier inputs can come any more but by a command in the journal. */
   get effectsDoneSeq(): number {
-    if (this.#heldTypes !== undefined || this.hasDue) return this.#effectsDoneSeq
+    // Rows change with commits only.
+    if (!this.#areEffectsNew || this.#heldTypes !== undefined || this.hasDue) return this.#effectsDoneSeq
+    this.#areEffectsNew = false
     let done = this.#committedPosition
     let rows = 0
     for (const { key, value } of this.#store.range('effect', effectRange(this.number, undefined, DONE_ROWS))) {
@@ -342,6 +346,7 @@ export class Partition {
     }
     this.#collected = []
     this.#committedPosition = this.#savedPosition
+    this.#areEffectsNew = true
   }
 
   /** Drops instances from memory until `enough`: in the order they came, but those used since the last look get a second chance. Dirty ones stay. */

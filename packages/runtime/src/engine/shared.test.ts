@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 
 import { type ActivityContext, defineWorkflow, implement, implementActivities, type } from '../index.ts'
 import type { Partition } from '../protocol/index.ts'
-import { EngineWorld, keyOf } from '../testing/engine-world.ts'
+import { EngineWorld, keyOf, type LifeOptions } from '../testing/engine-world.ts'
 import type { HostedPartition } from './hosted.ts'
 
 interface LedgerState {
@@ -68,7 +68,11 @@ class Cluster {
     return this.nodes[0] as EngineWorld
   }
 
-  async start(node: EngineWorld, work?: (n: number, ctx: ActivityContext) => Promise<number>): Promise<void> {
+  async start(
+    node: EngineWorld,
+    work?: (n: number, ctx: ActivityContext) => Promise<number>,
+    gate?: LifeOptions['gate'],
+  ): Promise<void> {
     await node.open({
       implementations: [ledger],
       activities: [
@@ -81,6 +85,7 @@ class Cluster {
         }),
       ],
       partitions: [],
+      ...(gate === undefined ? {} : { gate }),
     })
   }
 
@@ -331,6 +336,48 @@ describe('a standby', () => {
     expect(cluster.first.replies('_INBOX.1')).toEqual([])
     await all(cluster, 'promote', standby)
     expect(cluster.first.replies('_INBOX.1')).toMatchObject([{ seq: 1, outcome: { ok: true } }])
+  })
+
+  it('tells how it stands also when its engine has ended and the store is closed', async () => {
+    const { cluster, owner, standby } = await pair()
+    cluster.first.send('ledger', 'a', 'signal', 'add', 5)
+    await cluster.settled()
+    await owner.stop()
+    expect(owner.engine.hosted()).toHaveLength(PARTITIONS)
+    owner.engine.effectsDone(0 as Partition, 1)
+    await standby.stop()
+    expect(standby.engine.hosted()).toHaveLength(PARTITIONS)
+    standby.engine.effectsDone(0 as Partition, 1)
+    await expect(standby.engine.follow(0 as Partition)).resolves.toBeUndefined()
+  })
+
+  it('becomes the owner before others go on to catch up', async () => {
+    const cluster = new Cluster(1)
+    const [node] = cluster.nodes as [EngineWorld]
+    let isHeld = false
+    let release: (() => void) | undefined
+    await cluster.start(node, undefined, (stage) =>
+      isHeld && stage === 'resolve' ? new Promise<void>((resolve) => (release = resolve)) : undefined,
+    )
+    const partitionOf = (id: string): Partition => cluster.first.subjects.partitionOfKey(keyOf('ledger', id))
+    const other = IDS.find((id) => partitionOf(id) !== partitionOf('a')) as string
+    for (let n = 0; n < 20_000; n++) cluster.first.send('ledger', other, 'signal', 'note', `${n}`)
+    await cluster.done(node.engine.follow(partitionOf('a')))
+    node.engine.follow(partitionOf(other)).catch(() => undefined)
+    const ofOther = () => node.engine.hosted().find(({ partition }) => partition === partitionOf(other))
+    await cluster.first.until(() => (ofOther()?.appliedSeq ?? 0) > 0, 0)
+    isHeld = true
+    const promoted = node.engine.promote(partitionOf('a'))
+    await cluster.first.until(() => release !== undefined, 0)
+    const before = ofOther()?.appliedSeq ?? 0
+    for (let round = 0; round < 200; round++) await cluster.first.clock.yield()
+    // What was on its way then is applied, and no more.
+    expect(ofOther()).toMatchObject({ role: 'catching-up' })
+    expect((ofOther()?.appliedSeq ?? 0) - before).toBeLessThanOrEqual(2048)
+    isHeld = false
+    release?.()
+    await cluster.done(promoted)
+    await cluster.first.until(() => ofOther()?.role === 'standby')
   })
 
   it('that was an owner aborts its activities, and answers no more requests', async () => {
