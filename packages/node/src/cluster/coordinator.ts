@@ -98,6 +98,8 @@ export class Coordinator {
   readonly #startMs: number
   readonly #peers: Peers
   readonly #owners = new OwnerTable()
+  /** Of the last record of each partition that named this node. */
+  readonly #ownEpochs = new Map<Partition, number>()
   readonly #hostLanes = new Lanes()
   readonly #recordLanes = new Lanes()
   readonly #moves = new Map<Partition, Successor & { readonly sinceMs: number }>()
@@ -194,7 +196,8 @@ export class Coordinator {
       partitions: [...this.#hosted.values()].map(({ partition, role, appliedSeq, effectsDoneSeq }) => ({
         partition,
         role,
-        epoch: this.#owners.epochOf(partition),
+        // One that serves on until it is demoted does so in the epoch that it was given, whatever it has heard since.
+        epoch: role === 'owner' ? (this.#ownEpochs.get(partition) ?? 0) : this.#owners.epochOf(partition),
         appliedSeq,
         effectsDoneSeq: role === 'owner' ? effectsDoneSeq : (this.#effectsDone.get(partition) ?? 0),
       })),
@@ -504,6 +507,7 @@ export class Coordinator {
     if (before !== undefined) this.#counts.changes += 1
     if (record === undefined) return
     const isMine = this.#ownership(record) === 'mine'
+    if (isMine) this.#ownEpochs.set(partition, record.epoch)
     if (!isMine && record.node !== this.#options.node)
       this.#peers.named(record.node, record.incarnation, before !== undefined, this.#clock.nowMs)
     // What this node has taken itself is noted when it takes it.
