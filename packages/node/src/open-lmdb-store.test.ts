@@ -140,6 +140,17 @@ describe('openLmdbStore', () => {
       })
     })
 
+    it('is set aside when its tables have lost their names: the marker beside it says whose it is', async () => {
+      await fill(500)
+      rmSync(join(path, DATA_FILE))
+      const nameless = openLmdb({ path, noSubdir: false })
+      await nameless.put('recor\u0000', 'data')
+      await nameless.close()
+      const { store, opened, setAside } = await open()
+      expect({ opened, setAside }).toMatchObject({ opened: 'rebuilt', setAside: expect.stringContaining('damaged-') })
+      await store.close()
+    })
+
     it('is refused when another program keeps its LMDB there', async () => {
       const other = openLmdb({ path, noSubdir: false })
       await other.put('their', 'data')

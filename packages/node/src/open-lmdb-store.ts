@@ -146,9 +146,11 @@ async function examine(options: OpenLmdbStoreOptions, marker: StoreMarker | null
   if (report.verdict === 'damaged') return { state: 'damaged', reason: report.reason }
   const header = report.header === undefined ? undefined : parseHeader(report.header)
   if (header !== undefined) return { state: 'whole', header }
+  // Bits that flipped in the names of the tables make them look like another program's.
+  if (isKnown) return { state: 'damaged', reason: `${DATA_FILE} has lost its header` }
   if (report.foreign || report.rows > 0) throw foreignLmdb(path)
   // An opening that ended before its header was written leaves no marker either.
-  return isKnown ? { state: 'damaged', reason: `${DATA_FILE} has lost its header` } : { state: 'empty' }
+  return { state: 'empty' }
 }
 
 async function openStore(
